@@ -1,0 +1,183 @@
+/* Exact similarity search over vectors in memory.
+ *
+ * Terms. A *set* is rows of one element type, one dimension and one stride. A *prepared set* is a
+ * base set packed once and searched often. Every pair of rows has one *canonical score*, computed
+ * in float64 in a fixed order (see below), and the answer to a query is what a brute-force scan
+ * with that score gives, in the total order (key, row): smaller key first, then smaller row. No
+ * option below except metric, k, the limits and self changes a bit of any answer.
+ *
+ * Canonical score. Stored values are widened to float64. Element i is added to partial sum i mod 8
+ * of s0..s7, without fused multiply-add; the sum is
+ *     ((s0+s4) + (s2+s6)) + ((s1+s5) + (s3+s7)).
+ *   ip            score = sum q_i x_i                     key = -score
+ *   cosine        score = dot / sqrt(qq * xx), clamped    key = 1 - score
+ *                 to [-1, 1]; 0 if either row is zero
+ *   sqeuclidean   score = sum (q_i - x_i)^2               key = score
+ *   l2            score = sqrt(sum (q_i - x_i)^2)         key = score
+ * A float64 row whose largest magnitude lies outside [2^-240, 2^240] is first multiplied, under
+ * cosine only, by the power of two that brings that magnitude into [1, 2). A key of -0 counts
+ * as +0.
+ *
+ * Values. A row that holds NaN or infinity is never an answer, and as a query has no answers.
+ * float64 rows with a magnitude above 1e150 under ip, l2 and sqeuclidean, and 64-bit integers
+ * beyond 2^53, are ENGRAM_ERR_DATA, naming the row. */
+#ifndef ENGRAM_SEARCH_H
+#define ENGRAM_SEARCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engram/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Element types of a set. Values are part of the ABI. */
+enum engram_dtype {
+    ENGRAM_F32 = 0,
+    ENGRAM_F64 = 1,
+    ENGRAM_F16 = 2,
+    ENGRAM_I8 = 3,
+    ENGRAM_U8 = 4,
+    ENGRAM_I16 = 5,
+    ENGRAM_U16 = 6,
+    ENGRAM_I32 = 7,
+    ENGRAM_U32 = 8,
+    ENGRAM_I64 = 9,
+    ENGRAM_U64 = 10
+};
+
+/* Bytes of one element; 0 for a value outside the enumeration. */
+ENGRAM_API size_t engram_dtype_size(enum engram_dtype dtype);
+/* "float32", "int8", ...; "unknown" for a value outside the enumeration. */
+ENGRAM_API const char *engram_dtype_name(enum engram_dtype dtype);
+
+enum engram_metric {
+    ENGRAM_COSINE = 0,
+    ENGRAM_IP = 1,
+    ENGRAM_L2 = 2,
+    ENGRAM_SQEUCLIDEAN = 3
+};
+
+/* Canonical name: "cosine", "ip", "l2", "sqeuclidean"; "unknown" outside the enumeration. */
+ENGRAM_API const char *engram_metric_name(enum engram_metric metric);
+/* Parses a name or an alias (angular, dot, euclidean); case matters.
+ * ENGRAM_ERR_USAGE, and `*metric` untouched, when it is none of them. */
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_metric_parse(const char *name,
+                                                                    enum engram_metric *metric);
+
+/* How candidates are found. No filter changes a result. */
+enum engram_filter {
+    ENGRAM_FILTER_AUTO = 0,
+    ENGRAM_FILTER_CANONICAL = 1, /* every pair by its canonical score */
+    ENGRAM_FILTER_F32 = 2        /* a float32 tile with a proven bound, survivors rescored */
+};
+
+/* Vectors in the caller's memory, row-major; native byte order. */
+struct engram_set {
+    const void *data;        /* aligned to the element; may be NULL when rows or dim is 0 */
+    enum engram_dtype dtype;
+    int64_t rows;            /* >= 0, at most 2^31 - 64 */
+    int64_t dim;             /* elements per row, 0 .. 2^24 */
+    size_t stride;           /* bytes from one row to the next; 0 means dim * element size */
+};
+
+/* Shared by preparing and searching. Always start from ENGRAM_SEARCH_OPTIONS_INIT. */
+struct engram_search_options {
+    size_t size;             /* sizeof(struct engram_search_options) */
+    enum engram_metric metric;
+    int64_t k;               /* neighbours per query, > 0; INT64_MAX: no limit (pairs only) */
+    double max_distance;     /* keep pairs with key <= this (float64); +INFINITY: no limit */
+    double min_similarity;   /* keep pairs with score >= this (cosine, ip); -INFINITY: no limit */
+    bool self;               /* query row i is base row i + self_offset and never matches it */
+    int64_t self_offset;
+    enum engram_filter filter;
+    const char *isa;         /* kernel set ("portable", "avx2", ...); NULL: the best there is */
+    int threads;             /* OpenMP team size; 0: OpenMP's own default */
+    const int *cancel;       /* polled; a non-zero value (stored atomically) ends the search with
+                                ENGRAM_ERR_CANCELLED; NULL: never */
+    /* Called by the calling thread with the number of pairs done and in all; NULL: not called.
+     * It runs inside the parallel loop and should be quick. */
+    void (*progress)(void *context, uint64_t pairs_done, uint64_t pairs_total);
+    void *progress_context;
+    struct engram_log log;
+};
+
+#define ENGRAM_SEARCH_OPTIONS_INIT                                                                 \
+    {                                                                                              \
+        sizeof(struct engram_search_options), ENGRAM_COSINE, 10, ENGRAM_INFINITY,                  \
+            -ENGRAM_INFINITY, false, 0, ENGRAM_FILTER_AUTO, NULL, 0, NULL, NULL, NULL,             \
+        {                                                                                          \
+            NULL, NULL                                                                             \
+        }                                                                                          \
+    }
+#define ENGRAM_INFINITY (__builtin_inf())
+
+/* What a search did; for people, not part of the answer. */
+struct engram_search_stats {
+    uint64_t pairs;          /* queries x base rows looked at */
+    uint64_t rescored;       /* pairs whose canonical score was computed after a filter */
+    uint64_t canonical;      /* pairs whose canonical score was computed without a filter */
+    uint64_t scratch[4];     /* scratch requests served by caller, arena, stack; refused */
+    size_t arena_high_water; /* bytes, the largest of all threads */
+    int threads;             /* team size that ran */
+    const char *isa;         /* name of the kernel set */
+    enum engram_filter filter; /* the filter that ran */
+    int64_t skipped_queries; /* queries with a non-finite element */
+    int64_t skipped_base;    /* base rows with a non-finite element */
+};
+
+/* A base set ready to be searched. Opaque, read-only after creation: any number of threads may
+ * search one prepared set at the same time. */
+struct engram_prepared;
+
+/* Packs `base` for `options->metric`. Float32 and float64 data are borrowed and must stay
+ * unchanged until the prepared set is freed; other types are copied. Uses isa, threads, metric,
+ * filter, cancel and log of the options. On success `*prepared` is owned by the caller.
+ * Errors: USAGE (NULL, sizes or stride out of range, metric, isa), DATA (see Values), RESOURCE,
+ * CANCELLED. */
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status
+engram_prepare(const struct engram_set *base, const struct engram_search_options *options,
+               struct engram_prepared **prepared);
+
+/* NULL is allowed. */
+ENGRAM_API void engram_prepared_free(struct engram_prepared *prepared);
+
+/* The k nearest base rows of every query, row i of each output for query i:
+ *   neighbors int64 (queries.rows, k)   base rows, best first; -1 past the count
+ *   distances float64 (queries.rows, k) keys; +inf past the count; may be NULL
+ *   counts    int32 (queries.rows)      entries found; may be NULL
+ * All outputs are the caller's, row-major and dense. `options->metric` must be the prepared
+ * one. When scratch memory fails the outputs are -1, +inf and 0 and the status is RESOURCE.
+ * `stats` may be NULL. Errors: USAGE, DATA (dimensions differ; see Values), RESOURCE, CANCELLED
+ * (outputs undefined). */
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status
+engram_search_knn(const struct engram_prepared *prepared, const struct engram_set *queries,
+                  const struct engram_search_options *options, int64_t *neighbors,
+                  double *distances, int32_t *counts, struct engram_search_stats *stats);
+
+/* All pairs within the limits, as CSR: the answers of query i are rows[indptr[i]] up to
+ * rows[indptr[i + 1] - 1], best first. Owned by the caller, freed by engram_pairs_free. */
+struct engram_pairs {
+    int64_t queries;
+    int64_t *indptr;   /* queries + 1 entries */
+    int64_t *rows;     /* base rows */
+    double *distances; /* keys */
+};
+
+/* As engram_search_knn, for every pair within max_distance and min_similarity, at most k a query
+ * (INT64_MAX: all of them). `*pairs` is all zero unless the status is OK. */
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status
+engram_search_pairs(const struct engram_prepared *prepared, const struct engram_set *queries,
+                    const struct engram_search_options *options, struct engram_pairs *pairs,
+                    struct engram_search_stats *stats);
+
+ENGRAM_API void engram_pairs_free(struct engram_pairs *pairs);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

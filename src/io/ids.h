@@ -1,0 +1,24 @@
+/* Row ids: strings, stored one after the other. */
+#ifndef ENGRAM_IO_IDS_H
+#define ENGRAM_IO_IDS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engram/status.h"
+
+struct engram_ids {
+    int64_t count;
+    size_t width;  /* bytes of the longest id, at least 1 */
+    char *text;    /* count x width bytes, NUL-padded, not terminated when an id fills its place */
+};
+
+/* Reads rows [first, last) of the string dataset `dataset` of file `path` (fixed or variable
+ * length, any padding; trailing NULs and the padding of space-padded strings removed).
+ * Freed with engram_ids_free. Errors: NO_INPUT, DATA, RESOURCE, IO. */
+enum engram_status engram_ids_read(const char *path, const char *dataset, int64_t first,
+                                   int64_t last, const struct engram_log *log,
+                                   struct engram_ids *ids);
+void engram_ids_free(struct engram_ids *ids);
+
+#endif

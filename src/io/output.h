@@ -1,0 +1,63 @@
+/* The writer: a result file that appears complete or not at all.
+ *
+ * The file is built under a temporary name in OUTPUT's folder (created exclusively), then synced,
+ * renamed onto OUTPUT, and the folder synced. Uncompressed datasets are contiguous, allocated
+ * early, and written with pwrite at their offsets: any row range, in any order. Compressed ones
+ * are chunked, each chunk deflated by zlib on all threads and written as a whole: rows in order.
+ * Nothing in the file depends on time, machine or thread count: the same calls give the same
+ * bytes (one version of HDF5 and zlib). Chunk shapes depend on the dataset's shape only. */
+#ifndef ENGRAM_IO_OUTPUT_H
+#define ENGRAM_IO_OUTPUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engram/search.h"
+#include "io/ids.h"
+
+struct engram_output;
+
+/* `replace`: publishing may replace an existing file. Without it an existing file, also one that
+ * appears while we write, is CANT_CREATE. Errors: CANT_CREATE, PERMISSION, IO. */
+enum engram_status engram_output_create(const char *path, bool replace, int threads,
+                                        const struct engram_log *log,
+                                        struct engram_output **output);
+
+/* Element types of results. */
+enum engram_output_type {
+    ENGRAM_OUT_F32,
+    ENGRAM_OUT_F64,
+    ENGRAM_OUT_I32,
+    ENGRAM_OUT_I64
+};
+
+/* Declares a dataset of rank 1 or 2; groups on the way are created. All datasets and attributes
+ * are declared before the first engram_output_rows. `compress` 0: contiguous; 1-9: shuffle and
+ * deflate. `*dataset` names it in engram_output_rows. */
+enum engram_status engram_output_dataset(struct engram_output *output, const char *path,
+                                         enum engram_output_type type, int rank,
+                                         const int64_t dims[], int compress, int *dataset);
+
+/* Declares and writes a dataset of fixed-length UTF-8 strings. */
+enum engram_status engram_output_ids(struct engram_output *output, const char *path,
+                                     const struct engram_ids *ids, int compress);
+
+/* Attributes of the object at `path` ("/" for the root). */
+enum engram_status engram_output_text(struct engram_output *output, const char *path,
+                                      const char *name, const char *value);
+enum engram_status engram_output_integers(struct engram_output *output, const char *path,
+                                          const char *name, const int64_t *values, int count);
+enum engram_status engram_output_number(struct engram_output *output, const char *path,
+                                        const char *name, double value);
+
+/* Writes rows [first, first + count); `data` is dense and in native byte order. */
+enum engram_status engram_output_rows(struct engram_output *output, int dataset, int64_t first,
+                                      int64_t count, const void *data);
+
+/* Finishes, syncs and renames; frees `output` whatever happens. */
+enum engram_status engram_output_publish(struct engram_output *output);
+
+/* Drops everything, also the temporary file. NULL is allowed. */
+void engram_output_discard(struct engram_output *output);
+
+#endif

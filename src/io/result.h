@@ -1,0 +1,61 @@
+/* Reads a result file that engram_output wrote (or one that claims to be). */
+#ifndef ENGRAM_IO_RESULT_H
+#define ENGRAM_IO_RESULT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engram/search.h"
+#include "io/ids.h"
+
+enum engram_result_kind {
+    ENGRAM_RESULT_KNN,
+    ENGRAM_RESULT_PAIRS
+};
+
+/* The root attributes; the writer side is in job/publish.c. Optional numbers are NAN and optional
+ * ranges {0, -1} when absent. */
+struct engram_result_info {
+    enum engram_result_kind kind;
+    int64_t queries;            /* rows of the result */
+    int64_t k;                  /* neighbours per row; INT64_MAX: no limit */
+    enum engram_metric metric;
+    double max_distance;
+    double min_similarity;
+    bool self;
+    char base_path[512];        /* dataset inside its file */
+    char query_path[512];
+    int64_t base_shape[2];      /* rows (whole dataset), dim */
+    int64_t query_shape[2];
+    int64_t base_rows[2];       /* half-open ranges that were searched */
+    int64_t query_rows[2];
+    char digest[64];
+    char format[16];            /* format version, "1.0" */
+    bool has_query_ids;
+    bool has_base_ids;
+};
+
+struct engram_result;
+
+/* Errors: NO_INPUT, PERMISSION, DATA (not a result of ours, inconsistent shapes), IO. */
+enum engram_status engram_result_open(const char *path, const struct engram_log *log,
+                                      struct engram_result **result,
+                                      struct engram_result_info *info);
+
+/* The answers of query row `row` of the result, best first. `*count` of them in `*rows` and
+ * `*distances`, owned by the result and valid until the next call. Shapes, counts, indptr and row
+ * numbers are checked against the info: DATA when they do not hold. */
+enum engram_status engram_result_row(struct engram_result *result, int64_t row, int64_t *count,
+                                     const int64_t **rows, const float **distances);
+
+/* Ids of the result file: /query_ids and /base_ids; all rows. */
+enum engram_status engram_result_ids(struct engram_result *result, bool queries,
+                                     struct engram_ids *ids);
+
+/* Cheap look at an existing OUTPUT: its `digest` attribute, "" when there is none or the file is
+ * not a finished result. Never fails loudly. */
+void engram_result_digest(const char *path, char digest[64]);
+
+void engram_result_close(struct engram_result *result);
+
+#endif

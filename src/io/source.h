@@ -1,0 +1,55 @@
+/* A stream of row slabs out of one dataset. */
+#ifndef ENGRAM_IO_SOURCE_H
+#define ENGRAM_IO_SOURCE_H
+
+#include <stdint.h>
+
+#include "engram/search.h"
+#include "io/layout.h"
+
+/* Rows are cut, hashed and (later) checkpointed on this grain; it never depends on memory,
+ * threads or filter. */
+#define ENGRAM_ROW_GRAIN 1024
+
+/* Rows [first_row, first_row + set.rows) of the dataset, as float32 where every stored value is
+ * exact in float32, else float64. The memory belongs to the source and stays valid until the next
+ * call of engram_source_next or engram_source_close. */
+struct engram_slab {
+    struct engram_set set; /* set.rows == 0: the end */
+    int64_t first_row;
+};
+
+struct engram_source;
+
+/* Opens rows [first, last) of `dataset` in the file `path`, to be given in slabs of at most
+ * `slab_rows` rows (rounded up to the grain; INT64_MAX: one slab). `threads` touch slab memory
+ * first. `cancel` as in engram_search_options. `progress` may be NULL.
+ * Errors: NO_INPUT, PERMISSION, DATA, PLUGIN, RESOURCE, IO. */
+struct engram_source_options {
+    const char *path;
+    const struct engram_dataset_info *dataset;
+    int64_t first, last;
+    int64_t slab_rows;
+    int threads;
+    const int *cancel;
+    void (*progress)(void *context, uint64_t rows_done, uint64_t rows_total);
+    void *progress_context;
+    struct engram_log log;
+};
+enum engram_status engram_source_open(const struct engram_source_options *options,
+                                      struct engram_source **source);
+
+/* Reads the next slab. Row 64-bit integers beyond 2^53 are DATA, naming file, dataset and row.
+ * A failed read names file, dataset and rows. */
+enum engram_status engram_source_next(struct engram_source *source, struct engram_slab *slab);
+
+/* Hands the last slab's memory over to the caller, who frees it with engram_pages_free(data,
+ * *bytes). */
+void *engram_source_take(struct engram_source *source, size_t *bytes);
+
+void engram_source_close(struct engram_source *source);
+
+/* The element type that slabs of this dataset have: ENGRAM_F32 or ENGRAM_F64. */
+enum engram_dtype engram_source_dtype(const struct engram_dataset_info *dataset);
+
+#endif
