@@ -1,0 +1,23 @@
+/* The filters of compressed datasets: HDF5's shuffle followed by deflate, one chunk at a time.
+ * Chunks packed here are what HDF5's own filters unpack. The only place that knows zlib. */
+#ifndef ENGRAM_IO_CODEC_H
+#define ENGRAM_IO_CODEC_H
+
+#include <stddef.h>
+
+#include "engram/status.h"
+
+/* The most bytes that a chunk of `size` bytes can take when packed; 0 when `size` is beyond what
+ * one chunk may have. */
+size_t engram_codec_bound(size_t size);
+
+/* Packs one chunk: `size` bytes of `data`, made up with zeros to `chunk_size` bytes (>= size),
+ * both multiples of `element`. Byte 0 of every element comes first, then byte 1 and so on
+ * (shuffle); that is deflated at `level` 1 .. 9. `scratch` holds chunk_size bytes, `packed`
+ * engram_codec_bound(chunk_size) bytes; `*packed_size` of them are used. Thread-safe.
+ * Errors: RESOURCE (zlib found no memory), INTERNAL. Logs nothing: it runs on compute threads. */
+enum engram_status engram_codec_pack(const void *data, size_t size, size_t chunk_size,
+                                     size_t element, int level, void *scratch, void *packed,
+                                     size_t *packed_size);
+
+#endif
