@@ -1,0 +1,323 @@
+/* AVX2 + FMA. */
+#include "kernels/sets.h"
+
+#include <immintrin.h>
+
+/* 6 x 16: 12 accumulators, 2 row registers and 1 broadcast fill 15 of the 16 registers, and
+ * 12 fused multiply-adds cover the 8 loads of a step. */
+#define QUERIES 6
+#define ROWS 16
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Four elements from position i on, widened; `tail` of them when fewer are left. */
+typedef __m256d (*load4_fn)(const void *row, size_t i);
+typedef __m256d (*load_tail_fn)(const void *row, size_t i, size_t tail);
+
+/* Sliding window: loading at 4 - n gives a mask of n leading lanes. */
+static const int32_t MASK32[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
+static const int64_t MASK64[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
+
+INLINE __m256d load4_f32(const void *row, size_t i)
+{
+    return _mm256_cvtps_pd(_mm_loadu_ps((const float *)row + i));
+}
+
+INLINE __m256d load4_f64(const void *row, size_t i)
+{
+    return _mm256_loadu_pd((const double *)row + i);
+}
+
+INLINE __m256d load_tail_f32(const void *row, size_t i, size_t tail)
+{
+    __m128i mask = _mm_loadu_si128((const __m128i *)(const void *)(MASK32 + 4 - tail));
+    return _mm256_cvtps_pd(_mm_maskload_ps((const float *)row + i, mask));
+}
+
+INLINE __m256d load_tail_f64(const void *row, size_t i, size_t tail)
+{
+    __m256i mask = _mm256_loadu_si256((const __m256i *)(const void *)(MASK64 + 4 - tail));
+    return _mm256_maskload_pd((const double *)row + i, mask);
+}
+
+INLINE __m256d add_term(enum engram_op op, __m256d sum, __m256d q, __m256d x)
+{
+    if (op == ENGRAM_OP_DOT) {
+        return _mm256_add_pd(sum, _mm256_mul_pd(q, x));
+    }
+    __m256d difference = _mm256_sub_pd(q, x);
+    return _mm256_add_pd(sum, _mm256_mul_pd(difference, difference));
+}
+
+/* s0..s3 in `low`, s4..s7 in `high`: ((s0+s4) + (s2+s6)) + ((s1+s5) + (s3+s7)). */
+INLINE double reduce(__m256d low, __m256d high)
+{
+    __m256d four = _mm256_add_pd(low, high);
+    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+/* Canonical sums of query_count x row_count pairs (constants at every call, so that the arrays
+ * become registers). Missing elements of the last eight are zeros on both sides: they add +0,
+ * and no partial sum is ever -0, so the bits do not change. */
+INLINE void canonical_block(enum engram_op op, load4_fn load4, load_tail_fn load_tail,
+                            const double *const *q, size_t query_count, const void *const *x,
+                            size_t row_count, size_t dim, double *raw, size_t raw_stride)
+{
+    __m256d low[4][4];
+    __m256d high[4][4];
+    size_t i = 0;
+
+    for (size_t a = 0; a < query_count; a++) {
+        for (size_t b = 0; b < row_count; b++) {
+            low[a][b] = _mm256_setzero_pd();
+            high[a][b] = _mm256_setzero_pd();
+        }
+    }
+    for (; i + 8 <= dim; i += 8) {
+        for (size_t b = 0; b < row_count; b++) {
+            __m256d x_low = load4(x[b], i);
+            __m256d x_high = load4(x[b], i + 4);
+            for (size_t a = 0; a < query_count; a++) {
+                low[a][b] = add_term(op, low[a][b], load4_f64(q[a], i), x_low);
+                high[a][b] = add_term(op, high[a][b], load4_f64(q[a], i + 4), x_high);
+            }
+        }
+    }
+    if (i < dim) {
+        size_t tail_low = dim - i < 4 ? dim - i : 4;
+        size_t tail_high = dim - i - tail_low;
+        for (size_t b = 0; b < row_count; b++) {
+            __m256d x_low = load_tail(x[b], i, tail_low);
+            __m256d x_high = load_tail(x[b], i + tail_low, tail_high);
+            for (size_t a = 0; a < query_count; a++) {
+                low[a][b] = add_term(op, low[a][b], load_tail_f64(q[a], i, tail_low), x_low);
+                high[a][b] =
+                    add_term(op, high[a][b], load_tail_f64(q[a], i + tail_low, tail_high), x_high);
+            }
+        }
+    }
+    for (size_t a = 0; a < query_count; a++) {
+        for (size_t b = 0; b < row_count; b++) {
+            raw[a * raw_stride + b] = reduce(low[a][b], high[a][b]);
+        }
+    }
+}
+
+/* Pairs are scored four at a time: four independent chains hide the latency of the additions.
+ * The rows of the next four are fetched meanwhile; they lie anywhere in the base. */
+INLINE void pairs_body(enum engram_op op, load4_fn load4, load_tail_fn load_tail, size_t element,
+                       const struct engram_wide_rows *queries, const struct engram_base_rows *base,
+                       size_t dim, const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    size_t row_bytes = dim * element;
+    size_t i = 0;
+
+    for (; i + 4 <= count; i += 4) {
+        for (size_t j = 4; j < 8 && i + j < count; j++) {
+            const unsigned char *row = base->data + pairs[i + j].row * base->stride;
+            for (size_t byte = 0; byte < row_bytes && byte < 1024; byte += 64) {
+                _mm_prefetch((const char *)row + byte, _MM_HINT_T0);
+            }
+        }
+        __m256d low[4];
+        __m256d high[4];
+        const double *q[4];
+        const unsigned char *x[4];
+        for (size_t j = 0; j < 4; j++) {
+            q[j] = queries->data + pairs[i + j].query * queries->stride;
+            x[j] = base->data + pairs[i + j].row * base->stride;
+            low[j] = _mm256_setzero_pd();
+            high[j] = _mm256_setzero_pd();
+        }
+        size_t d = 0;
+        for (; d + 8 <= dim; d += 8) {
+            for (size_t j = 0; j < 4; j++) {
+                low[j] = add_term(op, low[j], load4_f64(q[j], d), load4(x[j], d));
+                high[j] = add_term(op, high[j], load4_f64(q[j], d + 4), load4(x[j], d + 4));
+            }
+        }
+        size_t tail_low = dim - d < 4 ? dim - d : 4;
+        size_t tail_high = dim - d - tail_low;
+        for (size_t j = 0; d < dim && j < 4; j++) {
+            low[j] = add_term(op, low[j], load_tail_f64(q[j], d, tail_low),
+                              load_tail(x[j], d, tail_low));
+            high[j] = add_term(op, high[j], load_tail_f64(q[j], d + tail_low, tail_high),
+                               load_tail(x[j], d + tail_low, tail_high));
+        }
+        for (size_t j = 0; j < 4; j++) {
+            raw[i + j] = reduce(low[j], high[j]);
+        }
+    }
+    for (; i < count; i++) {
+        const double *q = queries->data + pairs[i].query * queries->stride;
+        const void *x = base->data + pairs[i].row * base->stride;
+        canonical_block(op, load4, load_tail, &q, 1, &x, 1, dim, raw + i, 1);
+    }
+}
+
+/* 2 queries x 3 rows: 12 accumulators, 2 row registers, the queries straight from memory. */
+INLINE void tile_body(enum engram_op op, load4_fn load4, load_tail_fn load_tail,
+                      const struct engram_wide_rows *queries, size_t query_count,
+                      const struct engram_base_rows *base, size_t row_count, size_t dim,
+                      double *raw)
+{
+    for (size_t r = 0; r < row_count;) {
+        const void *x[3] = {base->data + r * base->stride, NULL, NULL};
+        size_t rows = row_count - r >= 3 ? 3 : 1;
+        for (size_t j = 1; j < rows; j++) {
+            x[j] = base->data + (r + j) * base->stride;
+        }
+        for (size_t a = 0; a < query_count;) {
+            const double *q[2] = {queries->data + a * queries->stride, NULL};
+            size_t pair = query_count - a >= 2 ? 2 : 1;
+            double *to = raw + a * row_count + r;
+            if (pair == 2) {
+                q[1] = queries->data + (a + 1) * queries->stride;
+            }
+            if (pair == 2 && rows == 3) {
+                canonical_block(op, load4, load_tail, q, 2, x, 3, dim, to, row_count);
+            } else if (rows == 3) {
+                canonical_block(op, load4, load_tail, q, 1, x, 3, dim, to, row_count);
+            } else if (pair == 2) {
+                canonical_block(op, load4, load_tail, q, 2, x, 1, dim, to, row_count);
+            } else {
+                canonical_block(op, load4, load_tail, q, 1, x, 1, dim, to, row_count);
+            }
+            a += pair;
+        }
+        r += rows;
+    }
+}
+
+static void pairs_dot_f32(const struct engram_wide_rows *queries,
+                          const struct engram_base_rows *base, size_t dim,
+                          const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_DOT, load4_f32, load_tail_f32, 4, queries, base, dim, pairs, count, raw);
+}
+
+static void pairs_dot_f64(const struct engram_wide_rows *queries,
+                          const struct engram_base_rows *base, size_t dim,
+                          const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_DOT, load4_f64, load_tail_f64, 8, queries, base, dim, pairs, count, raw);
+}
+
+static void pairs_sqdiff_f32(const struct engram_wide_rows *queries,
+                             const struct engram_base_rows *base, size_t dim,
+                             const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_SQDIFF, load4_f32, load_tail_f32, 4, queries, base, dim, pairs, count,
+               raw);
+}
+
+static void pairs_sqdiff_f64(const struct engram_wide_rows *queries,
+                             const struct engram_base_rows *base, size_t dim,
+                             const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_SQDIFF, load4_f64, load_tail_f64, 8, queries, base, dim, pairs, count,
+               raw);
+}
+
+static void tile_dot_f32(const struct engram_wide_rows *queries, size_t query_count,
+                         const struct engram_base_rows *base, size_t row_count, size_t dim,
+                         double *raw)
+{
+    tile_body(ENGRAM_OP_DOT, load4_f32, load_tail_f32, queries, query_count, base, row_count, dim,
+              raw);
+}
+
+static void tile_dot_f64(const struct engram_wide_rows *queries, size_t query_count,
+                         const struct engram_base_rows *base, size_t row_count, size_t dim,
+                         double *raw)
+{
+    tile_body(ENGRAM_OP_DOT, load4_f64, load_tail_f64, queries, query_count, base, row_count, dim,
+              raw);
+}
+
+static void tile_sqdiff_f32(const struct engram_wide_rows *queries, size_t query_count,
+                            const struct engram_base_rows *base, size_t row_count, size_t dim,
+                            double *raw)
+{
+    tile_body(ENGRAM_OP_SQDIFF, load4_f32, load_tail_f32, queries, query_count, base, row_count,
+              dim, raw);
+}
+
+static void tile_sqdiff_f64(const struct engram_wide_rows *queries, size_t query_count,
+                            const struct engram_base_rows *base, size_t row_count, size_t dim,
+                            double *raw)
+{
+    tile_body(ENGRAM_OP_SQDIFF, load4_f64, load_tail_f64, queries, query_count, base, row_count,
+              dim, raw);
+}
+
+INLINE unsigned survivors(__m256 left, __m256 right, __m256 threshold)
+{
+    /* "Not less than", unordered: a NaN would survive. */
+    unsigned low = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(left, threshold, _CMP_NLT_UQ));
+    unsigned high = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(right, threshold, _CMP_NLT_UQ));
+    return low | high << 8;
+}
+
+/* The sums of one strip against one panel. */
+INLINE void f32_sums(const float *strip, const float *panel, size_t depth,
+                     __m256 sums[QUERIES][2])
+{
+    for (size_t q = 0; q < QUERIES; q++) {
+        sums[q][0] = _mm256_setzero_ps();
+        sums[q][1] = _mm256_setzero_ps();
+    }
+    for (size_t k = 0; k < depth; k++) {
+        __m256 left = _mm256_load_ps(panel + k * ROWS);
+        __m256 right = _mm256_load_ps(panel + k * ROWS + 8);
+        for (size_t q = 0; q < QUERIES; q++) {
+            __m256 value = _mm256_broadcast_ss(strip + k * QUERIES + q);
+            sums[q][0] = _mm256_fmadd_ps(value, left, sums[q][0]);
+            sums[q][1] = _mm256_fmadd_ps(value, right, sums[q][1]);
+        }
+    }
+}
+
+static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+{
+    size_t found = 0;
+    __m256 threshold[QUERIES];
+
+    for (size_t q = 0; q < QUERIES; q++) {
+        threshold[q] = _mm256_broadcast_ss(args->threshold + q);
+    }
+    for (size_t p = 0; p < args->panel_count; p++) {
+        __m256 sums[QUERIES][2];
+        unsigned masks[QUERIES];
+        unsigned any = 0;
+
+        f32_sums(args->strip, args->panels + p * args->depth * ROWS, args->depth, sums);
+        for (size_t q = 0; q < QUERIES; q++) {
+            masks[q] = survivors(sums[q][0], sums[q][1], threshold[q]);
+            any |= masks[q];
+        }
+        unsigned live = (unsigned)args->live[2 * p] | (unsigned)args->live[2 * p + 1] << 8;
+        if (__builtin_expect((any & live) == 0, 1)) {
+            continue;
+        }
+        for (size_t q = 0; q < QUERIES; q++) {
+            for (unsigned left = masks[q] & live; left != 0; left &= left - 1) {
+                out[found].query = args->first_query + (uint32_t)q;
+                out[found].row =
+                    args->first_row + (uint32_t)(p * ROWS) + (uint32_t)__builtin_ctz(left);
+                found++;
+            }
+        }
+    }
+    return found;
+}
+
+const struct engram_kernels engram_kernels_avx2 = {
+    .name = "avx2",
+    .canonical_pairs = {{pairs_dot_f32, pairs_dot_f64}, {pairs_sqdiff_f32, pairs_sqdiff_f64}},
+    .canonical_tile = {{tile_dot_f32, tile_dot_f64}, {tile_sqdiff_f32, tile_sqdiff_f64}},
+    .f32_tile = f32_tile,
+    .f32_queries = QUERIES,
+    .f32_rows = ROWS,
+};

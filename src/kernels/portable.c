@@ -1,0 +1,162 @@
+/* The complete kernel table in plain C; the definition that the other sets are tested against. */
+#include "kernels/sets.h"
+
+/* Query side 4 x base side 8: two SSE or NEON registers a row, found by the vectoriser. */
+#define QUERIES 4
+#define ROWS 8
+
+/* Element i of a row, widened; a function so that one body serves both types. */
+typedef double (*load_fn)(const void *row, size_t i);
+
+static inline double load_f32(const void *row, size_t i)
+{
+    return (double)((const float *)row)[i];
+}
+
+static inline double load_f64(const void *row, size_t i)
+{
+    return ((const double *)row)[i];
+}
+
+static inline __attribute__((always_inline)) double term(enum engram_op op, double q, double x)
+{
+    if (op == ENGRAM_OP_DOT) {
+        return q * x;
+    }
+    double difference = q - x;
+    return difference * difference;
+}
+
+/* The canonical sum: element i into partial sum i mod 8, then the fixed tree. */
+static inline __attribute__((always_inline)) double canonical_sum(enum engram_op op, load_fn load,
+                                                                  const double *q, const void *x,
+                                                                  size_t dim)
+{
+    double s[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+    size_t i = 0;
+    for (; i + 8 <= dim; i += 8) {
+        for (size_t j = 0; j < 8; j++) {
+            s[j] += term(op, q[i + j], load(x, i + j));
+        }
+    }
+    for (size_t j = 0; i + j < dim; j++) {
+        s[j] += term(op, q[i + j], load(x, i + j));
+    }
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+static inline __attribute__((always_inline)) void
+pairs_body(enum engram_op op, load_fn load, const struct engram_wide_rows *queries,
+           const struct engram_base_rows *base, size_t dim, const struct engram_candidate *pairs,
+           size_t count, double *raw)
+{
+    for (size_t i = 0; i < count; i++) {
+        raw[i] = canonical_sum(op, load, queries->data + pairs[i].query * queries->stride,
+                               base->data + pairs[i].row * base->stride, dim);
+    }
+}
+
+static inline __attribute__((always_inline)) void
+tile_body(enum engram_op op, load_fn load, const struct engram_wide_rows *queries,
+          size_t query_count, const struct engram_base_rows *base, size_t row_count, size_t dim,
+          double *raw)
+{
+    for (size_t r = 0; r < row_count; r++) {
+        for (size_t q = 0; q < query_count; q++) {
+            raw[q * row_count + r] = canonical_sum(op, load, queries->data + q * queries->stride,
+                                                   base->data + r * base->stride, dim);
+        }
+    }
+}
+
+static void pairs_dot_f32(const struct engram_wide_rows *queries,
+                          const struct engram_base_rows *base, size_t dim,
+                          const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_DOT, load_f32, queries, base, dim, pairs, count, raw);
+}
+
+static void pairs_dot_f64(const struct engram_wide_rows *queries,
+                          const struct engram_base_rows *base, size_t dim,
+                          const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_DOT, load_f64, queries, base, dim, pairs, count, raw);
+}
+
+static void pairs_sqdiff_f32(const struct engram_wide_rows *queries,
+                             const struct engram_base_rows *base, size_t dim,
+                             const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_SQDIFF, load_f32, queries, base, dim, pairs, count, raw);
+}
+
+static void pairs_sqdiff_f64(const struct engram_wide_rows *queries,
+                             const struct engram_base_rows *base, size_t dim,
+                             const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_SQDIFF, load_f64, queries, base, dim, pairs, count, raw);
+}
+
+static void tile_dot_f32(const struct engram_wide_rows *queries, size_t query_count,
+                         const struct engram_base_rows *base, size_t row_count, size_t dim,
+                         double *raw)
+{
+    tile_body(ENGRAM_OP_DOT, load_f32, queries, query_count, base, row_count, dim, raw);
+}
+
+static void tile_dot_f64(const struct engram_wide_rows *queries, size_t query_count,
+                         const struct engram_base_rows *base, size_t row_count, size_t dim,
+                         double *raw)
+{
+    tile_body(ENGRAM_OP_DOT, load_f64, queries, query_count, base, row_count, dim, raw);
+}
+
+static void tile_sqdiff_f32(const struct engram_wide_rows *queries, size_t query_count,
+                            const struct engram_base_rows *base, size_t row_count, size_t dim,
+                            double *raw)
+{
+    tile_body(ENGRAM_OP_SQDIFF, load_f32, queries, query_count, base, row_count, dim, raw);
+}
+
+static void tile_sqdiff_f64(const struct engram_wide_rows *queries, size_t query_count,
+                            const struct engram_base_rows *base, size_t row_count, size_t dim,
+                            double *raw)
+{
+    tile_body(ENGRAM_OP_SQDIFF, load_f64, queries, query_count, base, row_count, dim, raw);
+}
+
+static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+{
+    size_t found = 0;
+    for (size_t p = 0; p < args->panel_count; p++) {
+        const float *panel = args->panels + p * args->depth * ROWS;
+        float sums[QUERIES][ROWS] = {{0}};
+        for (size_t k = 0; k < args->depth; k++) {
+            for (size_t q = 0; q < QUERIES; q++) {
+                for (size_t r = 0; r < ROWS; r++) {
+                    sums[q][r] += args->strip[k * QUERIES + q] * panel[k * ROWS + r];
+                }
+            }
+        }
+        for (size_t q = 0; q < QUERIES; q++) {
+            for (size_t r = 0; r < ROWS; r++) {
+                /* Written so that a NaN would survive. */
+                if (!(sums[q][r] < args->threshold[q]) && (args->live[p] >> r & 1) != 0) {
+                    out[found].query = args->first_query + (uint32_t)q;
+                    out[found].row = args->first_row + (uint32_t)(p * ROWS + r);
+                    found++;
+                }
+            }
+        }
+    }
+    return found;
+}
+
+const struct engram_kernels engram_kernels_portable = {
+    .name = "portable",
+    .canonical_pairs = {{pairs_dot_f32, pairs_dot_f64}, {pairs_sqdiff_f32, pairs_sqdiff_f64}},
+    .canonical_tile = {{tile_dot_f32, tile_dot_f64}, {tile_sqdiff_f32, tile_sqdiff_f64}},
+    .f32_tile = f32_tile,
+    .f32_queries = QUERIES,
+    .f32_rows = ROWS,
+};
