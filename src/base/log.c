@@ -4,8 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void log_va(const struct engram_log *log, enum engram_log_level level, const char *format,
-                   va_list arguments)
+__attribute__((format(printf, 3, 0))) static void log_va(const struct engram_log *log,
+                                                         enum engram_log_level level,
+                                                         const char *format, va_list arguments)
 {
     char message[1024];
 
