@@ -1,0 +1,101 @@
+/* engram-batch: takes the command line apart and calls the command. */
+#define _GNU_SOURCE
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/messages.h"
+#include "cli/options.h"
+#include "cli/show.h"
+#include "engram/version.h"
+#include "kernels/kernels.h"
+
+static void print_version(void)
+{
+    const struct engram_kernels *kernels;
+
+    puts("engram-batch " ENGRAM_VERSION);
+    fputs("Instruction sets of this machine:", stdout);
+    for (size_t i = 0; (kernels = engram_kernels_at(i)) != NULL; i++) {
+        printf(" %s", kernels->name);
+    }
+    putchar('\n');
+}
+
+/* A standard stream that the parent closed would be the next file to be opened: messages would go
+ * into a data file. Its place is taken by one on which every write (or read) fails. */
+static void fill_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+            /* The lowest free number is the one that we look at. */
+            if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) {
+                _exit(engram_status_exit_code(ENGRAM_ERR_IO));
+            }
+        }
+    }
+}
+
+/* Results that did not reach stdout are lost: an error, but a silent one when the reader went
+ * away, as head does. */
+static int finish_stdout(int code)
+{
+    struct engram_log log = engram_cli_log_to(NULL);
+    bool failed = ferror(stdout) != 0;
+
+    errno = 0;
+    if (fclose(stdout) != 0 || failed) {
+        if (errno != EPIPE) {
+            engram_logf(&log, ENGRAM_LOG_ERROR, "standard output: %s",
+                        errno != 0 ? strerror(errno) : "a write failed");
+        }
+        return engram_status_exit_code(ENGRAM_ERR_IO);
+    }
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    struct engram_cli_messages messages = {0};
+    struct engram_cli_options options;
+
+    if (argc == 2 && strcmp(argv[1], "--print-man-page") == 0) { /* for the Makefile */
+        engram_cli_print_man_page(stdout);
+        return 0;
+    }
+    enum engram_cli_command command = engram_cli_find_command(&argc, argv);
+    if (command == ENGRAM_CLI_SHOW) {
+        return engram_cli_show(argc, argv);
+    }
+    int code = engram_cli_parse(command, argc, argv, &messages, &options);
+    if (code != 0) {
+        return code;
+    }
+    if (options.action == ENGRAM_CLI_HELP) {
+        engram_cli_print_help(stdout, command);
+        return 0;
+    }
+    if (options.action == ENGRAM_CLI_VERSION) {
+        print_version();
+        return 0;
+    }
+    switch (command) {
+    case ENGRAM_CLI_INSPECT:
+        return engram_cli_inspect(&options);
+    case ENGRAM_CLI_VERIFY:
+        return engram_cli_verify(&options);
+    default:
+        return engram_cli_run(&options);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    fill_standard_streams();
+    return finish_stdout(run(argc, argv));
+}

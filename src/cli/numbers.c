@@ -1,0 +1,78 @@
+#include "cli/numbers.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Digits up to `end`; at least one. */
+static bool parse_digits(const char *text, const char *end, int64_t *value)
+{
+    int64_t result = 0;
+
+    if (text == end) {
+        return false;
+    }
+    for (; text != end; text++) {
+        if (*text < '0' || *text > '9') {
+            return false;
+        }
+        int64_t digit = *text - '0';
+        if (result > (INT64_MAX - digit) / 10) {
+            return false;
+        }
+        result = result * 10 + digit;
+    }
+    *value = result;
+    return true;
+}
+
+bool engram_cli_parse_integer(const char *text, int64_t smallest, int64_t largest, int64_t *value)
+{
+    int64_t result;
+
+    if (!parse_digits(text, text + strlen(text), &result) || result < smallest ||
+        result > largest) {
+        return false;
+    }
+    *value = result;
+    return true;
+}
+
+bool engram_cli_parse_double(const char *text, double *value)
+{
+    /* strtod skips blanks; the first character must belong to the number. The command never calls
+     * setlocale, so the decimal point is a point. */
+    if (*text == '\0' || strchr("+-.0123456789iI", *text) == NULL) {
+        return false;
+    }
+    char *end;
+    errno = 0;
+    double result = strtod(text, &end);
+    if (*end != '\0' || isnan(result) || (errno == ERANGE && isinf(result))) {
+        return false;
+    }
+    *value = result;
+    return true;
+}
+
+bool engram_cli_parse_range(const char *text, int64_t range[2])
+{
+    int64_t first = 0;
+    int64_t last = -1;
+    const char *colon = strchr(text, ':');
+
+    if (colon == NULL || strcmp(text, ":") == 0) {
+        return false;
+    }
+    if (colon != text && !parse_digits(text, colon, &first)) {
+        return false;
+    }
+    if (colon[1] != '\0' &&
+        (!parse_digits(colon + 1, colon + strlen(colon), &last) || last < first)) {
+        return false;
+    }
+    range[0] = first;
+    range[1] = last;
+    return true;
+}

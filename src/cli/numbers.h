@@ -1,0 +1,19 @@
+/* Strict numbers on the command line: the whole text, no blanks, no overflow, no locale. */
+#ifndef ENGRAM_CLI_NUMBERS_H
+#define ENGRAM_CLI_NUMBERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Decimal digits only, value in [smallest, largest] (both >= 0). On failure `*value` is untouched,
+ * here and below. */
+bool engram_cli_parse_integer(const char *text, int64_t smallest, int64_t largest, int64_t *value);
+
+/* Decimal or hexadecimal floating point, or inf; never NaN. A number that is too large is refused,
+ * one too small for a float64 is rounded as usual. */
+bool engram_cli_parse_double(const char *text, double *value);
+
+/* "A:B", "A:" or ":B" with A <= B as range[0], range[1]; an open end is -1. */
+bool engram_cli_parse_range(const char *text, int64_t range[2]);
+
+#endif

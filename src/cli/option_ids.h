@@ -1,0 +1,29 @@
+/* Ids of the options that have no letter of their own; private to table.c and options.c. */
+#ifndef ENGRAM_CLI_OPTION_IDS_H
+#define ENGRAM_CLI_OPTION_IDS_H
+
+enum option_id {
+    OPT_BASE = 256, /* above every letter */
+    OPT_QUERIES,
+    OPT_SELF,
+    OPT_BASE_ROWS,
+    OPT_QUERY_ROWS,
+    OPT_IDS,
+    OPT_METRIC,
+    OPT_MAX_DISTANCE,
+    OPT_MIN_SIMILARITY,
+    OPT_COMPRESS,
+    OPT_FORCE,
+    OPT_THREADS,
+    OPT_ISA,
+    OPT_FILTER,
+    OPT_TSV,
+    OPT_FULL,
+    OPT_SAMPLE,
+    OPT_PROGRESS,
+    OPT_STATS,
+    OPT_VERSION,
+    OPT_LATER = 512 /* and the numbers after it: getopt_long takes equal ids for synonyms */
+};
+
+#endif
