@@ -25,15 +25,21 @@ enum engram_content {
 
 /* One dataset. */
 struct engram_dataset_info {
-    char *path;                 /* absolute inside the file, "/embeddings" */
-    int rank;                   /* 0: scalar or null */
-    int64_t dims[4];            /* the first four */
+    char *path;      /* absolute inside the file, "/embeddings" */
+    int rank;        /* 0: scalar or null */
+    int64_t dims[4]; /* the first four */
     enum engram_content content;
-    enum engram_dtype dtype;    /* stored element type, NUMERIC only (bfloat16 reads as F32) */
+    enum engram_dtype dtype; /* stored element type, NUMERIC only (bfloat16 reads as F32) */
     enum engram_storage storage;
-    int64_t chunk[4];           /* chunk shape, CHUNKED only */
-    char type_name[48];         /* for people: "float32", "float16 big-endian", "int8" */
-    char filters[96];           /* for people: "shuffle, deflate 6"; "" without */
+    int64_t chunk[4];   /* chunk shape, CHUNKED only */
+    char type_name[48]; /* for people: "float32", "float16 big-endian", "int8" */
+    char filters[96];   /* for people: "shuffle, deflate 6"; "" without */
+};
+
+/* A second name of a listed dataset: a soft link, or one more hard link. */
+struct engram_dataset_alias {
+    char *path;
+    char *target; /* path under which the dataset is listed */
 };
 
 enum engram_layout_kind {
@@ -46,23 +52,33 @@ struct engram_layout {
     enum engram_layout_kind kind;
     struct engram_dataset_info *datasets; /* in the order of their paths' bytes */
     size_t count;
-    bool truncated;               /* more datasets than are listed */
-    char distance[64];            /* root attribute `distance`; "" without */
+    bool truncated;                       /* more datasets than are listed */
+    struct engram_dataset_alias *aliases; /* in no particular order */
+    size_t alias_count;
+    char distance[64]; /* root attribute `distance`; "" without */
 };
 
-/* Describes the file at `path`. On success the caller frees with engram_layout_free.
+/* Describes the file at `path`. Every dataset is listed once, under the first path that leads to
+ * it; external links are not followed. A dataset that cannot be described is a warning, and listed
+ * as OTHER. On success the caller frees with engram_layout_free; on failure `layout` is empty.
  * Errors: NO_INPUT, PERMISSION, DATA (not HDF5, malformed), RESOURCE, IO. */
 enum engram_status engram_layout_read(const char *path, const struct engram_log *log,
                                       struct engram_layout *layout);
 void engram_layout_free(struct engram_layout *layout);
 
-/* By path, with or without the leading slash; NULL when there is none. */
+/* Looks one name up in the file itself and adds it to the list, for a list that is truncated:
+ * pointers into layout->datasets move. OK also when the file has no such dataset, and does nothing
+ * when the list is complete or has the name already. Errors: as engram_layout_read. */
+enum engram_status engram_layout_add(struct engram_layout *layout, const char *path,
+                                     const char *dataset, const struct engram_log *log);
+
+/* By path or alias, with or without the leading slash; NULL when there is none. */
 const struct engram_dataset_info *engram_layout_find(const struct engram_layout *layout,
                                                      const char *path);
 
-/* The dataset of ids that belongs to `rows` vectors at `path`: strings of that length, in the
- * same group; a usual name (ids, id, names, keys, ...) wins among several; NULL without or when
- * nothing decides. */
+/* The dataset of ids that belongs to `vectors`: 1-D strings, one for each row, in the same group;
+ * among several, "<name of vectors>_ids" and then a usual name (ids, id, names, keys, ...) wins.
+ * Without one there, the only dataset of that kind in the file. NULL when nothing decides. */
 const struct engram_dataset_info *engram_layout_ids_for(const struct engram_layout *layout,
                                                         const struct engram_dataset_info *vectors);
 

@@ -1,0 +1,17 @@
+/* Describes one open dataset. For the files in src/io only. */
+#ifndef ENGRAM_IO_DESCRIBE_H
+#define ENGRAM_IO_DESCRIBE_H
+
+#include <hdf5.h>
+
+#include "io/layout.h"
+
+/* Fills everything of `info` but its path. Opens no other file: not the sources of a virtual
+ * dataset and not the raw files of an external one. Negative when HDF5 cannot tell. */
+herr_t engram_h5_describe(hid_t dataset, struct engram_dataset_info *info);
+
+/* The name of filter `filter` for people ("deflate"); `given` is the name in the file, perhaps "".
+ */
+void engram_h5_filter_name(H5Z_filter_t filter, const char *given, char *text, size_t size);
+
+#endif

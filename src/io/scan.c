@@ -1,0 +1,479 @@
+#define _GNU_SOURCE
+#include "io/scan.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "io/describe.h"
+#include "io/h5.h"
+
+/* Enough for every layout we know; a file beyond one of these limits is marked as truncated. */
+#define DATASET_LIMIT 4096
+#define GROUP_LIMIT 65536
+#define ALIAS_LIMIT 4096
+#define DEPTH_LIMIT 64
+#define WARNING_LIMIT 4
+
+/* Identifies an object inside the file. */
+struct object_key {
+    unsigned char bytes[16];
+};
+
+struct seen {
+    struct object_key key;
+    const char *path; /* where a dataset is listed; "" for groups; NULL: free slot */
+};
+
+struct scan {
+    const char *file_path;
+    const struct engram_log *log;
+    struct engram_layout *layout;
+    hid_t file;
+    hid_t link_access;
+    hid_t group_access;
+    hid_t dataset_access;
+    size_t capacity;       /* of layout->datasets */
+    size_t alias_capacity; /* of layout->aliases */
+    struct seen *seen;     /* open addressing, a power of two of slots */
+    size_t slots;
+    size_t used;
+    size_t groups;
+    char **soft; /* paths of soft links, looked at when all hard links are known */
+    size_t soft_count;
+    char *path; /* of the link in hand */
+    size_t path_length;
+    size_t path_size;
+    int depth;
+    int warnings;
+    enum engram_status status; /* what ended the walk */
+};
+
+static int no_memory(struct scan *scan)
+{
+    scan->status = engram_fail(scan->log, ENGRAM_ERR_RESOURCE,
+                               "%s: not enough memory to list the datasets", scan->file_path);
+    return -1;
+}
+
+/* Kind and identity of the object that `name` leads to. */
+static herr_t object_info(const struct scan *scan, hid_t location, const char *name,
+                          H5O_type_t *type, struct object_key *key)
+{
+    memset(key, 0, sizeof *key);
+#if H5_VERSION_GE(1, 12, 0)
+    H5O_info2_t info;
+    herr_t result = H5Oget_info_by_name3(location, name, &info, H5O_INFO_BASIC, scan->link_access);
+    if (result >= 0) {
+        memcpy(key->bytes, &info.token, sizeof info.token);
+    }
+#else
+    H5O_info_t info;
+    herr_t result = H5Oget_info_by_name2(location, name, &info, H5O_INFO_BASIC, scan->link_access);
+    if (result >= 0) {
+        memcpy(key->bytes, &info.addr, sizeof info.addr);
+    }
+#endif
+    if (result >= 0) {
+        *type = info.type;
+    }
+    return result;
+}
+
+static struct seen *slot_of(struct seen *table, size_t slots, const struct object_key *key)
+{
+    uint64_t hash = 1469598103934665603U;
+
+    for (size_t i = 0; i < sizeof key->bytes; i++) {
+        hash = (hash ^ key->bytes[i]) * 1099511628211U;
+    }
+    size_t at = (size_t)(hash ^ (hash >> 29)) & (slots - 1);
+    while (table[at].path != NULL && memcmp(&table[at].key, key, sizeof *key) != 0) {
+        at = (at + 1) & (slots - 1);
+    }
+    return &table[at];
+}
+
+/* The slot of `key`; its path is NULL when the object is new. NULL without memory. */
+static struct seen *lookup(struct scan *scan, const struct object_key *key)
+{
+    if (2 * (scan->used + 1) > scan->slots) {
+        size_t slots = scan->slots == 0 ? 256 : 2 * scan->slots;
+        struct seen *table = calloc(slots, sizeof *table);
+        if (table == NULL) {
+            (void)no_memory(scan);
+            return NULL;
+        }
+        for (size_t i = 0; i < scan->slots; i++) {
+            if (scan->seen[i].path != NULL) {
+                *slot_of(table, slots, &scan->seen[i].key) = scan->seen[i];
+            }
+        }
+        free(scan->seen);
+        scan->seen = table;
+        scan->slots = slots;
+    }
+    return slot_of(scan->seen, scan->slots, key);
+}
+
+static void mark(struct scan *scan, struct seen *slot, const struct object_key *key,
+                 const char *path)
+{
+    slot->key = *key;
+    slot->path = path;
+    scan->used++;
+}
+
+static void warn(struct scan *scan, const char *path, const char *message)
+{
+    scan->warnings++;
+    if (scan->warnings <= WARNING_LIMIT) {
+        engram_logf(scan->log, ENGRAM_LOG_WARNING,
+                    "%s: %s: cannot be described and is ignored (%s)", scan->file_path, path,
+                    message);
+    }
+}
+
+/* Grows an array that doubles; NULL without memory. */
+static void *grown(void *array, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity) {
+        return array;
+    }
+    size_t wanted = *capacity == 0 ? 16 : 2 * *capacity;
+    void *larger = realloc(array, wanted * size); /* the limits above keep this small */
+    if (larger != NULL) {
+        *capacity = wanted;
+    }
+    return larger;
+}
+
+static int add_alias(struct scan *scan, const char *path, const char *target)
+{
+    struct engram_layout *layout = scan->layout;
+
+    if (strcmp(path, target) == 0) {
+        return 0;
+    }
+    if (layout->alias_count >= ALIAS_LIMIT) {
+        layout->truncated = true;
+        return 0;
+    }
+    struct engram_dataset_alias *aliases =
+        grown(layout->aliases, layout->alias_count, &scan->alias_capacity, sizeof *aliases);
+    if (aliases == NULL) {
+        return no_memory(scan);
+    }
+    layout->aliases = aliases;
+    struct engram_dataset_alias *alias = &aliases[layout->alias_count];
+    alias->path = strdup(path);
+    alias->target = strdup(target);
+    if (alias->path == NULL || alias->target == NULL) {
+        free(alias->path);
+        free(alias->target);
+        return no_memory(scan);
+    }
+    layout->alias_count++;
+    return 0;
+}
+
+/* Lists the dataset at `path`; returns its own copy of the path, NULL without memory. */
+static const char *add_dataset(struct scan *scan, const char *path)
+{
+    struct engram_layout *layout = scan->layout;
+    char message[200];
+    struct engram_dataset_info *datasets =
+        grown(layout->datasets, layout->count, &scan->capacity, sizeof *datasets);
+
+    if (datasets == NULL) {
+        (void)no_memory(scan);
+        return NULL;
+    }
+    layout->datasets = datasets;
+    struct engram_dataset_info *info = &datasets[layout->count];
+    *info = (struct engram_dataset_info){.path = strdup(path), .content = ENGRAM_CONTENT_OTHER};
+    if (info->path == NULL) {
+        (void)no_memory(scan);
+        return NULL;
+    }
+    layout->count++;
+    snprintf(info->type_name, sizeof info->type_name, "unreadable");
+    ENGRAM_H5_HANDLE hid_t dataset = H5Dopen2(scan->file, path, scan->dataset_access);
+    if (dataset < 0 || engram_h5_describe(dataset, info) < 0) {
+        warn(scan, path, engram_h5_message(message, sizeof message));
+        info->content = ENGRAM_CONTENT_OTHER;
+    }
+    return info->path;
+}
+
+/* 0 to go on, 1 to stop at a limit, -1 after an error. */
+static int visit_dataset(struct scan *scan, const char *path, const struct object_key *key)
+{
+    struct seen *slot = lookup(scan, key);
+
+    if (slot == NULL) {
+        return -1;
+    }
+    if (slot->path != NULL) {
+        return slot->path[0] == '\0' ? 0 : add_alias(scan, path, slot->path);
+    }
+    if (scan->layout->count >= DATASET_LIMIT) {
+        scan->layout->truncated = true;
+        return 1;
+    }
+    const char *listed = add_dataset(scan, path);
+    if (listed == NULL) {
+        return -1;
+    }
+    mark(scan, slot, key, listed);
+    return 0;
+}
+
+/* Appends "/name" to the path in hand; the caller restores path_length. */
+static int push_name(struct scan *scan, const char *name)
+{
+    size_t length = strlen(name);
+    size_t needed = scan->path_length + length + 2;
+
+    if (needed > scan->path_size) {
+        char *larger = realloc(scan->path, 2 * needed);
+        if (larger == NULL) {
+            return no_memory(scan);
+        }
+        scan->path = larger;
+        scan->path_size = 2 * needed;
+    }
+    scan->path[scan->path_length] = '/';
+    memcpy(scan->path + scan->path_length + 1, name, length + 1);
+    scan->path_length += length + 1;
+    return 0;
+}
+
+static int remember_soft(struct scan *scan)
+{
+    if (scan->soft_count >= ALIAS_LIMIT) {
+        scan->layout->truncated = true;
+        return 0;
+    }
+    if (scan->soft == NULL) {
+        scan->soft = calloc(ALIAS_LIMIT, sizeof *scan->soft);
+    }
+    char *copy = scan->soft == NULL ? NULL : strdup(scan->path);
+    if (copy == NULL) {
+        return no_memory(scan);
+    }
+    scan->soft[scan->soft_count++] = copy;
+    return 0;
+}
+
+static int visit_group(struct scan *scan, hid_t parent, const char *name,
+                       const struct object_key *key);
+
+static int visit_hard(struct scan *scan, hid_t group, const char *name)
+{
+    H5O_type_t type = H5O_TYPE_UNKNOWN;
+    struct object_key key;
+    char message[200];
+
+    if (object_info(scan, group, name, &type, &key) < 0) {
+        warn(scan, scan->path, engram_h5_message(message, sizeof message));
+        return 0;
+    }
+    if (type == H5O_TYPE_DATASET) {
+        return visit_dataset(scan, scan->path, &key);
+    }
+    return type == H5O_TYPE_GROUP ? visit_group(scan, group, name, &key) : 0;
+}
+
+#if H5_VERSION_GE(1, 12, 0)
+#define LINK_INFO H5L_info2_t
+#define LINK_ITERATE H5Literate2
+#else
+#define LINK_INFO H5L_info_t
+#define LINK_ITERATE H5Literate
+#endif
+
+static herr_t visit_link(hid_t group, const char *name, const LINK_INFO *link, void *context)
+{
+    struct scan *scan = context;
+    size_t length = scan->path_length;
+    int result = push_name(scan, name);
+
+    if (result == 0 && link->type == H5L_TYPE_HARD) {
+        result = visit_hard(scan, group, name);
+    } else if (result == 0 && link->type == H5L_TYPE_SOFT) {
+        result = remember_soft(scan);
+    }
+    scan->path_length = length;
+    if (scan->path != NULL) {
+        scan->path[length] = '\0';
+    }
+    return result;
+}
+
+static int visit_group(struct scan *scan, hid_t parent, const char *name,
+                       const struct object_key *key)
+{
+    char message[200];
+    struct seen *slot = lookup(scan, key);
+
+    if (slot == NULL) {
+        return -1;
+    }
+    if (slot->path != NULL) {
+        return 0;
+    }
+    if (scan->depth >= DEPTH_LIMIT || scan->groups >= GROUP_LIMIT) {
+        scan->layout->truncated = true;
+        return 0;
+    }
+    mark(scan, slot, key, "");
+    scan->groups++;
+    ENGRAM_H5_HANDLE hid_t group = H5Gopen2(parent, name, scan->group_access);
+    herr_t result = -1;
+    if (group >= 0) {
+        scan->depth++;
+        result = LINK_ITERATE(group, H5_INDEX_NAME, H5_ITER_INC, NULL, visit_link, scan);
+        scan->depth--;
+    }
+    if (result < 0 && scan->status == ENGRAM_OK) {
+        engram_h5_message(message, sizeof message);
+        if (scan->depth == 0) {
+            scan->status = engram_fail(scan->log, engram_h5_read_status(message),
+                                       "%s: malformed HDF5 file (%s)", scan->file_path, message);
+            return -1;
+        }
+        warn(scan, scan->path, message);
+        return 0;
+    }
+    return result;
+}
+
+/* Looks `path` up in the file, whatever kinds of links inside the file lead there. */
+static int visit_path(struct scan *scan, const char *path)
+{
+    H5O_type_t type = H5O_TYPE_UNKNOWN;
+    struct object_key key;
+
+    if (object_info(scan, scan->file, path, &type, &key) < 0 || type != H5O_TYPE_DATASET) {
+        return 0; /* absent, or a soft link that leads nowhere or out of the file */
+    }
+    return visit_dataset(scan, path, &key);
+}
+
+static void copy_printable(char *target, size_t size, const char *source, size_t length)
+{
+    size_t used = 0;
+
+    for (size_t i = 0; i < length && source[i] != '\0' && used + 1 < size; i++) {
+        unsigned char c = (unsigned char)source[i];
+        target[used++] = c < ' ' || c == 0x7f ? '?' : source[i];
+    }
+    target[used] = '\0';
+}
+
+/* Reads the root attribute `distance`. Anything but one string counts as absent. */
+static void read_distance(struct scan *scan)
+{
+    char fixed[256];
+    char *text = NULL;
+
+    if (H5Aexists(scan->file, "distance") <= 0) {
+        return;
+    }
+    ENGRAM_H5_HANDLE hid_t attribute = H5Aopen(scan->file, "distance", H5P_DEFAULT);
+    ENGRAM_H5_HANDLE hid_t type = attribute < 0 ? -1 : H5Aget_type(attribute);
+    ENGRAM_H5_HANDLE hid_t space = attribute < 0 ? -1 : H5Aget_space(attribute);
+    if (type < 0 || space < 0 || H5Tget_class(type) != H5T_STRING ||
+        H5Sget_simple_extent_npoints(space) != 1) {
+        return;
+    }
+    size_t limit = sizeof scan->layout->distance;
+    if (H5Tis_variable_str(type) > 0) {
+        if (H5Aread(attribute, type, &text) >= 0 && text != NULL) {
+            copy_printable(scan->layout->distance, limit, text, strlen(text));
+            (void)engram_h5_reclaim(type, space, &text);
+        }
+        return;
+    }
+    size_t size = H5Tget_size(type);
+    if (size > 0 && size <= sizeof fixed && H5Aread(attribute, type, fixed) >= 0) {
+        copy_printable(scan->layout->distance, limit, fixed, size);
+        if (H5Tget_strpad(type) == H5T_STR_SPACEPAD) {
+            char *end = scan->layout->distance + strlen(scan->layout->distance);
+            while (end > scan->layout->distance && end[-1] == ' ') {
+                *--end = '\0';
+            }
+        }
+    }
+}
+
+static int walk(struct scan *scan, const char *const *names, size_t name_count, bool all)
+{
+    H5O_type_t type = H5O_TYPE_UNKNOWN;
+    struct object_key root;
+    char message[200];
+    int result = 0;
+
+    for (size_t i = 0; result == 0 && i < name_count; i++) {
+        result = visit_path(scan, names[i]);
+    }
+    if (!all || result != 0) {
+        return result;
+    }
+    if (object_info(scan, scan->file, "/", &type, &root) < 0) {
+        engram_h5_message(message, sizeof message);
+        scan->status = engram_fail(scan->log, engram_h5_read_status(message),
+                                   "%s: malformed HDF5 file (%s)", scan->file_path, message);
+        return -1;
+    }
+    result = visit_group(scan, scan->file, "/", &root);
+    for (size_t i = 0; result == 0 && i < scan->soft_count; i++) {
+        result = visit_path(scan, scan->soft[i]);
+    }
+    if (result >= 0) {
+        read_distance(scan);
+    }
+    return result;
+}
+
+enum engram_status engram_scan(const char *path, const char *const *names, size_t name_count,
+                               bool all, const struct engram_log *log, struct engram_layout *layout)
+{
+    struct scan scan = {.file_path = path,
+                        .log = log,
+                        .layout = layout,
+                        .capacity = layout->count,
+                        .alias_capacity = layout->alias_count};
+    ENGRAM_H5_HANDLE hid_t file = -1;
+    enum engram_status status = engram_h5_open(path, log, &file);
+
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    ENGRAM_H5_QUIET;
+    ENGRAM_H5_HANDLE hid_t link_access = engram_h5_link_access(H5P_LINK_ACCESS);
+    ENGRAM_H5_HANDLE hid_t group_access = engram_h5_link_access(H5P_GROUP_ACCESS);
+    ENGRAM_H5_HANDLE hid_t dataset_access = engram_h5_link_access(H5P_DATASET_ACCESS);
+    if (link_access < 0 || group_access < 0 || dataset_access < 0) {
+        return engram_fail(log, ENGRAM_ERR_RESOURCE, "%s: HDF5 cannot create property lists", path);
+    }
+    scan.file = file;
+    scan.link_access = link_access;
+    scan.group_access = group_access;
+    scan.dataset_access = dataset_access;
+    (void)walk(&scan, names, name_count, all);
+    if (scan.warnings > WARNING_LIMIT) {
+        engram_logf(log, ENGRAM_LOG_WARNING, "%s: %d more objects cannot be described", path,
+                    scan.warnings - WARNING_LIMIT);
+    }
+    for (size_t i = 0; i < scan.soft_count; i++) {
+        free(scan.soft[i]);
+    }
+    free(scan.soft);
+    free(scan.seen);
+    free(scan.path);
+    return scan.status;
+}
