@@ -1,0 +1,86 @@
+/* What the two halves of the writer share: output.c declares, output_rows.c writes rows. */
+#ifndef ENGRAM_IO_OUTPUT_INTERNAL_H
+#define ENGRAM_IO_OUTPUT_INTERNAL_H
+
+#include <hdf5.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "io/output.h"
+#include "io/tempfile.h"
+
+/* A packed chunk that waits in the spool for its place in the file. */
+struct engram_output_parked {
+    off_t offset;
+    size_t size;
+};
+
+/* One dataset. Rows are `row_bytes` long; element size and shape never change. */
+struct engram_output_set {
+    char *path;
+    hid_t id;   /* -1 once the file is complete as far as HDF5 is concerned */
+    hid_t type; /* in the file; also in memory, on the hosts we support */
+    int rank;
+    hsize_t dims[2];
+    size_t element; /* bytes of one element */
+    size_t row_bytes;
+    int level;            /* deflate level; 0: contiguous */
+    haddr_t offset;       /* contiguous: of the first byte in the file */
+    bool strings;         /* ids: written while datasets are declared */
+    hsize_t rows_written; /* rows taken from the caller; packed: the next row */
+    /* Packed only. */
+    hsize_t chunk_rows;
+    hsize_t chunk_columns;
+    hsize_t chunks;         /* in all */
+    hsize_t chunks_written; /* in the file */
+    size_t chunk_bytes;
+    size_t batch;         /* chunks packed at a time */
+    unsigned char *stage; /* rows that do not fill a batch yet; batch x chunk_bytes */
+    hsize_t staged;       /* rows in it */
+    struct engram_output_parked *parked;
+    size_t parked_count;
+    size_t parked_room;
+};
+
+struct engram_output {
+    struct engram_tempfile temporary;
+    struct engram_log log;
+    int threads;
+    hid_t file; /* -1 once only pwrite is left to do */
+    bool rows_begun;
+    struct engram_output_set *sets;
+    size_t count;
+    size_t turn; /* the set whose chunks go straight into the file */
+    /* Work space for one batch of chunks. */
+    unsigned char *scratch;
+    size_t scratch_size;
+    unsigned char *packed;
+    size_t packed_size;
+    size_t *packed_sizes;
+    size_t packed_count;
+    int spool; /* -1: none yet */
+    off_t spool_end;
+};
+
+/* Logs what stopped HDF5 just now, told from its error stack: "SHOWN: cannot WHAT: ...". */
+enum engram_status engram_output_h5_failure(struct engram_output *output, const char *what);
+
+/* Logs a failed system call on the file or the spool. */
+enum engram_status engram_output_errno_failure(struct engram_output *output, int error);
+
+/* Fills in chunk_rows and what follows from it, for the set's shape and nothing else; makes it
+ * contiguous when it is empty or a row does not fit into a chunk. */
+void engram_output_plan_chunks(struct engram_output_set *set, int threads);
+
+/* Takes the next `count` rows of a packed set. */
+enum engram_status engram_output_feed(struct engram_output *output, struct engram_output_set *set,
+                                      hsize_t count, const void *data);
+
+/* An early error, before hours of work, when the file system cannot hold `size` bytes. */
+enum engram_status engram_output_check_space(struct engram_output *output, size_t size);
+
+/* Ends the declarations. */
+enum engram_status engram_output_begin_rows(struct engram_output *output);
+
+#endif
