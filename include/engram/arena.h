@@ -135,10 +135,11 @@ static inline size_t engram_arena_high_water(const struct engram_arena *arena)
  * path (return, break, goto).
  *     ENGRAM_ARENA_SCOPE(&arena);
  *     float *row = ENGRAM_ARENA_NEW(&arena, float, dim); */
-#define ENGRAM_ARENA_SCOPE(arena) ENGRAM_ARENA_SCOPE_AT(arena, __LINE__)
-#define ENGRAM_ARENA_SCOPE_AT(arena, line) ENGRAM_ARENA_SCOPE_NAMED(arena, engram_scope_##line)
-#define ENGRAM_ARENA_SCOPE_NAMED(arena, name)                                                      \
-    __attribute__((cleanup(engram_arena_scope_end), unused)) struct engram_arena_scope name =      \
+#define ENGRAM_ARENA_SCOPE(arena) ENGRAM_ARENA_SCOPE_EXPAND(arena, __LINE__)
+#define ENGRAM_ARENA_SCOPE_EXPAND(arena, line) ENGRAM_ARENA_SCOPE_AT(arena, line)
+#define ENGRAM_ARENA_SCOPE_AT(arena, line)                                                         \
+    __attribute__((cleanup(engram_arena_scope_end),                                                \
+                   unused)) struct engram_arena_scope engram_scope_at_##line =                     \
         engram_arena_scope_begin(arena)
 
 struct engram_arena_scope {
