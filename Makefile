@@ -53,7 +53,9 @@ say = $(if $(quiet),@echo "  $(1) $@")
 
 # What sub-makes and scripts see.
 export CC BUILD HDF5_DIR PYTHON NO_INSTALL WERROR
-export ENGRAM_SANITIZE := $(SANITIZE)
+
+# Sub-makes use all cores unless the user said otherwise.
+submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 2))
 
 # ---------------------------------------------------------------- targets without a compiler
 .PHONY: all test-programs demo test check bench soak install uninstall clean help FORCE
@@ -76,12 +78,12 @@ help:
 
 demo:
 	@scripts/install-deps.sh demo
-	@$(MAKE) --no-print-directory all
+	+@$(submake) all
 	@scripts/demo.sh
 
 test:
 	@scripts/install-deps.sh test
-	@$(MAKE) --no-print-directory all test-programs
+	+@$(submake) all test-programs
 	@scripts/run-tests.sh
 
 check:
@@ -90,13 +92,13 @@ check:
 
 bench:
 	@scripts/install-deps.sh demo
-	@$(MAKE) --no-print-directory all
+	+@$(submake) all
 	@scripts/bench.sh
 
 ifneq ($(wildcard scripts/soak.sh),)
 soak:
 	@scripts/install-deps.sh test
-	@$(MAKE) --no-print-directory all test-programs
+	+@$(submake) all test-programs
 	@scripts/soak.sh
 endif
 
