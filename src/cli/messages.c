@@ -9,10 +9,9 @@
 
 /* Back to the first column and erase the line (ECMA-48 EL). */
 static const char CLEAR_LINE[] = "\r\033[K";
-static const char PREFIX[] = "engram-batch: ";
 
 /* Longer messages are cut; engram_logf cuts at 1023 bytes already. */
-enum { MESSAGE_BYTES = 1023 };
+enum { MESSAGE_BYTES = 1023, PREFIX_BYTES = 32 };
 
 bool engram_cli_write_stderr(const char *text, size_t size)
 {
@@ -150,28 +149,42 @@ void engram_cli_clear_bar(struct engram_cli_messages *messages)
     }
 }
 
+static void write_line(struct engram_cli_messages *messages, const char *prefix,
+                       const char *message)
+{
+    char line[sizeof CLEAR_LINE + PREFIX_BYTES + ENGRAM_CLI_ESCAPE_FACTOR * MESSAGE_BYTES + 2];
+    char *end = line;
+    int saved_errno = errno;
+
+    if (messages != NULL && messages->bar_drawn) {
+        end = stpcpy(end, CLEAR_LINE);
+        messages->bar_drawn = false;
+    }
+    end = stpcpy(end, prefix);
+    end += engram_cli_escape(end, sizeof line - 1 - (size_t)(end - line), message,
+                             strnlen(message, MESSAGE_BYTES));
+    *end++ = '\n';
+    engram_cli_write_stderr(line, (size_t)(end - line));
+    errno = saved_errno;
+}
+
 void engram_cli_log(void *context, enum engram_log_level level, const char *message)
 {
     struct engram_cli_messages *messages = context;
-    char line[sizeof CLEAR_LINE + sizeof PREFIX + ENGRAM_CLI_ESCAPE_FACTOR * MESSAGE_BYTES + 2];
-    size_t used = 0;
-    int saved_errno = errno;
+    int verbosity = messages != NULL ? messages->verbosity : 0;
 
-    if ((int)level > (messages != NULL ? messages->verbosity : 0) + (int)ENGRAM_LOG_WARNING) {
-        return;
+    if ((int)level <= verbosity + (int)ENGRAM_LOG_WARNING) {
+        write_line(
+            messages,
+            level == ENGRAM_LOG_WARNING ? "engram-batch: warning: " : "engram-batch: ", message);
     }
-    if (messages != NULL && messages->bar_drawn) {
-        memcpy(line, CLEAR_LINE, sizeof CLEAR_LINE - 1);
-        used = sizeof CLEAR_LINE - 1;
-        messages->bar_drawn = false;
+}
+
+void engram_cli_say(struct engram_cli_messages *messages, const char *message)
+{
+    if (messages->verbosity >= 0) {
+        write_line(messages, "engram-batch: ", message);
     }
-    memcpy(line + used, PREFIX, sizeof PREFIX - 1);
-    used += sizeof PREFIX - 1;
-    used += engram_cli_escape(line + used, sizeof line - used - 1, message,
-                              strnlen(message, MESSAGE_BYTES));
-    line[used++] = '\n';
-    engram_cli_write_stderr(line, used);
-    errno = saved_errno;
 }
 
 struct engram_log engram_cli_log_to(struct engram_cli_messages *messages)

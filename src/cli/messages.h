@@ -15,10 +15,13 @@ struct engram_cli_messages {
     bool bar_drawn; /* the cursor stands behind a progress bar; the next message clears it first */
 };
 
-/* An engram_log_fn. Writes "engram-batch: MESSAGE\n" to stderr with a single write, so that lines
- * of several processes do not mix. `context` is a struct engram_cli_messages, or NULL for normal
- * verbosity. */
+/* An engram_log_fn. Writes "engram-batch: MESSAGE\n" (warnings: "engram-batch: warning: MESSAGE\n")
+ * to stderr with a single write, so that lines of several processes do not mix. `context` is a
+ * struct engram_cli_messages, or NULL for normal verbosity. */
 void engram_cli_log(void *context, enum engram_log_level level, const char *message);
+
+/* "engram-batch: MESSAGE\n" in the same way, for what is no matter of a level: nothing with -q. */
+void engram_cli_say(struct engram_cli_messages *messages, const char *message);
 
 /* A log made of engram_cli_log and `messages`. */
 struct engram_log engram_cli_log_to(struct engram_cli_messages *messages);
