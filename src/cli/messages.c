@@ -29,9 +29,7 @@ bool engram_cli_write_stderr(const char *text, size_t size)
     return true;
 }
 
-/* Length of the well-formed UTF-8 character at `text` (Unicode table 3-7), 0 when there is none;
- * its code point in `*point`. */
-static size_t utf8_character(const unsigned char *text, size_t length, uint32_t *point)
+size_t engram_cli_utf8(const unsigned char *text, size_t length, uint32_t *point)
 {
     static const uint32_t SMALLEST[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t size;
@@ -95,7 +93,7 @@ static size_t escape_byte(char out[4], unsigned char byte)
 static size_t escape_next(char out[16], const unsigned char **text, size_t *length)
 {
     uint32_t point = 0;
-    size_t size = utf8_character(*text, *length, &point);
+    size_t size = engram_cli_utf8(*text, *length, &point);
     size_t written = 0;
 
     if (size != 0 && !is_unsafe(point)) {

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "engram/status.h"
@@ -32,6 +33,10 @@ void engram_cli_clear_bar(struct engram_cli_messages *messages);
 /* Writes all `size` bytes to stderr, retrying after signals; false when that fails, which callers
  * may ignore: there is nowhere else to complain. */
 bool engram_cli_write_stderr(const char *text, size_t size);
+
+/* Length of the well-formed UTF-8 character (Unicode, table 3-7) at the start of `length` > 0
+ * bytes, its code point in `*point`; 0 when there is none. */
+size_t engram_cli_utf8(const unsigned char *text, size_t length, uint32_t *point);
 
 /* Longest output for one byte of input of engram_cli_escape. */
 #define ENGRAM_CLI_ESCAPE_FACTOR 4

@@ -1,0 +1,169 @@
+/* engram-batch INPUT OUTPUT: runs the job, reacts to signals, reports. */
+#define _GNU_SOURCE
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/progress.h"
+#include "cli/summary.h"
+
+/* Signals that end the job in good order. */
+static const int ENDING_SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1, SIGUSR2};
+
+/* Set by the handler, by whichever thread it runs on; polled by the job. */
+static int cancel_flag;
+static int cancel_signal;
+
+static void on_signal(int number)
+{
+    __atomic_store_n(&cancel_signal, number, __ATOMIC_RELAXED);
+    __atomic_store_n(&cancel_flag, 1, __ATOMIC_RELAXED);
+}
+
+static void install_signals(void)
+{
+    struct sigaction action;
+    struct sigaction old;
+
+    for (size_t i = 0; i < sizeof ENDING_SIGNALS / sizeof ENDING_SIGNALS[0]; i++) {
+        memset(&action, 0, sizeof action);
+        action.sa_handler = on_signal;
+        sigemptyset(&action.sa_mask);
+        /* Reads and writes go on; the flag is polled. A second SIGINT meets the default: the end,
+         * at once. */
+        action.sa_flags = SA_RESTART | (ENDING_SIGNALS[i] == SIGINT ? (int)SA_RESETHAND : 0);
+        /* What the parent ignores (nohup, a shell's background job) stays ignored. */
+        if (sigaction(ENDING_SIGNALS[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+            (void)sigaction(ENDING_SIGNALS[i], &action, NULL);
+        }
+    }
+    /* A reader of our messages that goes away does not end the job. */
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+/* After the job stopped and cleaned up. SIGINT: dies by it, so that a shell stops its loop too.
+ * Every other signal comes from a scheduler or a person who will run the job again: an exit code
+ * says so. */
+static int end_by_signal(const struct engram_cli_options *options)
+{
+    int number = __atomic_load_n(&cancel_signal, __ATOMIC_RELAXED);
+
+    engram_logf(&options->job.log, ENGRAM_LOG_ERROR,
+                "interrupted (%s), nothing was written; run the same command again",
+                number != 0 ? strsignal(number) : "cancelled");
+    if (number == SIGINT) {
+        (void)fflush(NULL);
+        (void)signal(SIGINT, SIG_DFL);
+        (void)raise(SIGINT);
+    }
+    return engram_status_exit_code(ENGRAM_ERR_CANCELLED);
+}
+
+/* Whether `path` is the file that `set` names: FILE, or FILE::DATASET. */
+static bool names_same_file(const char *path, const char *set)
+{
+    char file[4096];
+    struct stat a;
+    struct stat b;
+
+    if (set == NULL) {
+        return false;
+    }
+    if (strcmp(path, set) == 0) {
+        return true;
+    }
+    if (stat(path, &a) != 0) {
+        return false;
+    }
+    if (stat(set, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino) {
+        return true;
+    }
+    const char *colons = strstr(set, "::");
+    if (colons == NULL || (size_t)(colons - set) >= sizeof file) {
+        return false;
+    }
+    memcpy(file, set, (size_t)(colons - set));
+    file[colons - set] = '\0';
+    return stat(file, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* The statistics must not land on a file of the job. */
+static bool stats_would_overwrite(const struct engram_cli_options *options)
+{
+    const struct engram_job_options *job = &options->job;
+
+    return options->stats != NULL && (names_same_file(options->stats, job->input) ||
+                                      names_same_file(options->stats, job->output) ||
+                                      names_same_file(options->stats, job->base) ||
+                                      names_same_file(options->stats, job->queries));
+}
+
+/* Rows without answers are no error but must not go unseen. */
+static void warn_of_skipped_rows(const struct engram_cli_options *options,
+                                 const struct engram_search_stats *search)
+{
+    if (search->skipped_queries > 0) {
+        engram_logf(&options->job.log, ENGRAM_LOG_WARNING,
+                    "queries that hold NaN or infinity: %lld; they have no neighbours",
+                    (long long)search->skipped_queries);
+    }
+    if (search->skipped_base > 0) {
+        engram_logf(&options->job.log, ENGRAM_LOG_WARNING,
+                    "base rows that hold NaN or infinity: %lld; they are never neighbours",
+                    (long long)search->skipped_base);
+    }
+}
+
+static double monotonic_seconds(void)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+int engram_cli_run(const struct engram_cli_options *options)
+{
+    struct engram_job_options job = options->job;
+    struct engram_job_report report;
+    struct engram_cli_progress progress;
+    double start = monotonic_seconds();
+
+    if (stats_would_overwrite(options)) {
+        return engram_cli_usage_error(ENGRAM_CLI_JOB, options->messages,
+                                      "option --stats: '%s' is a file of the job itself",
+                                      options->stats);
+    }
+    memset(&report, 0, sizeof report);
+    engram_cli_progress_init(&progress, options->progress, options->messages);
+    job.progress = engram_cli_progress;
+    job.progress_context = &progress;
+    job.cancel = &cancel_flag;
+    install_signals();
+
+    enum engram_status status = engram_job_run(&job, &report);
+    engram_cli_clear_bar(options->messages);
+    if (status == ENGRAM_ERR_CANCELLED) {
+        return end_by_signal(options);
+    }
+    if (status != ENGRAM_OK) {
+        return engram_status_exit_code(status);
+    }
+    struct engram_cli_summary summary = {options, &report, monotonic_seconds() - start};
+    warn_of_skipped_rows(options, &report.search);
+    engram_cli_print_summary(&summary);
+    if (options->stats != NULL) {
+        if (stats_would_overwrite(options)) { /* OUTPUT under another name; it exists now */
+            status = engram_fail(&job.log, ENGRAM_ERR_IO,
+                                 "%s: statistics not written: it is the output", options->stats);
+        } else {
+            status = engram_cli_write_stats(&summary, options->stats);
+        }
+    }
+    return engram_status_exit_code(status);
+}

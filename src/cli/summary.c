@@ -1,0 +1,223 @@
+#define _GNU_SOURCE
+
+#include "cli/summary.h"
+
+#include <stdarg.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "cli/progress.h"
+
+void engram_cli_format_count(char text[32], uint64_t value)
+{
+    char digits[24];
+    int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
+    char *end = text;
+
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0) {
+            *end++ = ',';
+        }
+        *end++ = digits[i];
+    }
+    *end = '\0';
+}
+
+void engram_cli_format_bytes(char text[32], uint64_t bytes)
+{
+    static const char *const UNITS[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+
+    while (value >= 1023.5) {
+        value /= 1024;
+        unit++;
+    }
+    snprintf(text, 32, "%.*f %s", unit > 0 && value < 99.5 ? 1 : 0, value, UNITS[unit]);
+}
+
+void engram_cli_format_seconds(char text[32], double seconds)
+{
+    int decimals = seconds < 9.995 ? 3 : seconds < 999.5 ? 1 : 0;
+    snprintf(text, 32, "%.*f s", decimals, seconds);
+}
+
+/* The summary is put together here and written at once. */
+struct text {
+    char bytes[8192];
+    size_t used;
+};
+
+/* Appends; cuts what does not fit. */
+__attribute__((format(printf, 2, 3))) static void append(struct text *text, const char *format, ...)
+{
+    va_list arguments;
+    size_t room = sizeof text->bytes - text->used;
+
+    va_start(arguments, format);
+    int added = vsnprintf(text->bytes + text->used, room, format, arguments);
+    va_end(arguments);
+    if (added > 0) {
+        text->used += (size_t)added < room ? (size_t)added : room - 1;
+    }
+}
+
+/* A count and its noun. */
+static void append_count(struct text *text, uint64_t value, const char *singular,
+                         const char *plural)
+{
+    char count[32];
+
+    engram_cli_format_count(count, value);
+    append(text, "%s %s", count, value == 1 ? singular : plural);
+}
+
+static void append_escaped(struct text *text, const char *value)
+{
+    if (sizeof text->bytes - text->used > 1) {
+        text->used += engram_cli_escape(text->bytes + text->used, sizeof text->bytes - text->used,
+                                        value, strlen(value));
+    }
+}
+
+static void append_sets(struct text *text, const struct engram_job_report *report)
+{
+    append(text, "  sets     ");
+    if (report->self) {
+        append_count(text, (uint64_t)report->query_count, "row", "rows");
+        append(text, " against ");
+        append_count(text, (uint64_t)report->base_count, "row", "rows");
+        append(text, " of the same set");
+    } else {
+        append_count(text, (uint64_t)report->query_count, "query", "queries");
+        append(text, " against ");
+        append_count(text, (uint64_t)report->base_count, "base row", "base rows");
+    }
+    append(text, ", ");
+    append_count(text, (uint64_t)report->dim, "dimension", "dimensions");
+    append(text, ", %s\n", engram_dtype_name(report->base_dtype));
+}
+
+static void append_question(struct text *text, const struct engram_cli_summary *summary)
+{
+    const struct engram_job_options *job = &summary->options->job;
+    const struct engram_job_report *report = summary->report;
+
+    append(text, "  metric   %s (", engram_metric_name(report->metric));
+    append_escaped(text, report->metric_reason);
+    append(text, ")\n  answers  ");
+    append_count(text, report->answers, report->pairs_result ? "pair" : "neighbour",
+                 report->pairs_result ? "pairs" : "neighbours");
+    if (report->k != INT64_MAX) {
+        append(text, ", k = %lld", (long long)report->k);
+    }
+    if (job->max_distance_given) {
+        append(text, ", distance <= %.9g", job->max_distance);
+    }
+    if (job->min_similarity_given) {
+        append(text, ", similarity >= %.9g", job->min_similarity);
+    }
+    append(text, "\n");
+}
+
+const char *engram_cli_filter_name(enum engram_filter filter)
+{
+    switch (filter) {
+    case ENGRAM_FILTER_AUTO:
+        return "auto";
+    case ENGRAM_FILTER_CANONICAL:
+        return "canonical";
+    case ENGRAM_FILTER_F32:
+        return "f32";
+    }
+    return "unknown";
+}
+
+double engram_cli_gflop(const struct engram_job_report *report)
+{
+    return 2e-9 * (double)report->query_count * (double)report->base_count * (double)report->dim;
+}
+
+static void append_search(struct text *text, const struct engram_job_report *report)
+{
+    const struct engram_search_stats *search = &report->search;
+    char rate[16];
+    char bytes[32];
+
+    append(text, "  search   ");
+    append_count(text, search->pairs, "pair", "pairs");
+    if (report->search_seconds > 0) {
+        engram_cli_format_rate(rate, (double)search->pairs / report->search_seconds);
+        append(text, ", %spairs/s, %.1f GFLOP/s", rate,
+               engram_cli_gflop(report) / report->search_seconds);
+    }
+    if (search->pairs > 0) {
+        append(text, ", %.3g %% rescored", 100 * (double)search->rescored / (double)search->pairs);
+    }
+    engram_cli_format_bytes(bytes, search->arena_high_water);
+    append(text, "\n  kernels  %s, %s filter, ", search->isa != NULL ? search->isa : "none",
+           engram_cli_filter_name(search->filter));
+    append_count(text, (uint64_t)search->threads, "thread", "threads");
+    append(text, ", arena high-water mark %s\n", bytes);
+}
+
+static void append_times(struct text *text, const struct engram_cli_summary *summary)
+{
+    const struct engram_job_report *report = summary->report;
+    char total[32];
+    char stages[3][32];
+
+    engram_cli_format_seconds(total, summary->total_seconds);
+    engram_cli_format_seconds(stages[0], report->read_seconds);
+    engram_cli_format_seconds(stages[1], report->search_seconds);
+    engram_cli_format_seconds(stages[2], report->write_seconds);
+    append(text, "  time     %s: read %s, search %s, write %s\n", total, stages[0], stages[1],
+           stages[2]);
+}
+
+static void append_details(struct text *text, const struct engram_job_report *report)
+{
+    const struct engram_search_stats *search = &report->search;
+    struct rusage usage;
+    char bytes[32];
+
+    append(text,
+           "  scratch  %llu from the caller, %llu from the arena, %llu from the stack, %llu "
+           "refused\n",
+           (unsigned long long)search->scratch[0], (unsigned long long)search->scratch[1],
+           (unsigned long long)search->scratch[2], (unsigned long long)search->scratch[3]);
+    append(text, "  scored   %llu rescored, %llu without a filter\n",
+           (unsigned long long)search->rescored, (unsigned long long)search->canonical);
+    append(text, "  skipped  %lld queries and %lld base rows with NaN or infinity\n",
+           (long long)search->skipped_queries, (long long)search->skipped_base);
+    if (getrusage(RUSAGE_SELF, &usage) == 0) {
+        engram_cli_format_bytes(bytes, (uint64_t)usage.ru_maxrss * 1024);
+        append(text, "  memory   %s at most\n", bytes);
+    }
+}
+
+void engram_cli_print_summary(const struct engram_cli_summary *summary)
+{
+    const struct engram_cli_options *options = summary->options;
+    const struct engram_job_report *report = summary->report;
+    struct text text = {.used = 0};
+    bool written = report->outcome == ENGRAM_JOB_WRITTEN;
+
+    if (options->messages->verbosity < 0) {
+        return;
+    }
+    append(&text, "engram-batch: %s", written ? "wrote " : "");
+    append_escaped(&text, options->job.output);
+    append(&text, "%s\n", written ? "" : " is up to date");
+    if (written) {
+        append_sets(&text, report);
+        append_question(&text, summary);
+        append_search(&text, report);
+        append_times(&text, summary);
+        if (options->messages->verbosity > 0) {
+            append_details(&text, report);
+        }
+    }
+    engram_cli_write_stderr(text.bytes, text.used);
+}
