@@ -3,34 +3,32 @@
 #define ENGRAM_IO_RESULT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "engram/search.h"
 #include "io/ids.h"
 
-enum engram_result_kind {
-    ENGRAM_RESULT_KNN,
-    ENGRAM_RESULT_PAIRS
-};
+enum engram_result_kind { ENGRAM_RESULT_KNN, ENGRAM_RESULT_PAIRS };
 
 /* The root attributes; the writer side is in job/publish.c. Optional numbers are NAN and optional
  * ranges {0, -1} when absent. */
 struct engram_result_info {
     enum engram_result_kind kind;
-    int64_t queries;            /* rows of the result */
-    int64_t k;                  /* neighbours per row; INT64_MAX: no limit */
+    int64_t queries; /* rows of the result */
+    int64_t k;       /* neighbours per row; INT64_MAX: no limit */
     enum engram_metric metric;
     double max_distance;
     double min_similarity;
     bool self;
-    char base_path[512];        /* dataset inside its file */
+    char base_path[512]; /* dataset inside its file */
     char query_path[512];
-    int64_t base_shape[2];      /* rows (whole dataset), dim */
+    int64_t base_shape[2]; /* rows (whole dataset), dim */
     int64_t query_shape[2];
-    int64_t base_rows[2];       /* half-open ranges that were searched */
+    int64_t base_rows[2]; /* half-open ranges that were searched */
     int64_t query_rows[2];
     char digest[64];
-    char format[16];            /* format version, "1.0" */
+    char format[16]; /* format version, "1.0" */
     bool has_query_ids;
     bool has_base_ids;
 };
@@ -51,6 +49,13 @@ enum engram_status engram_result_row(struct engram_result *result, int64_t row, 
 /* Ids of the result file: /query_ids and /base_ids; all rows. */
 enum engram_status engram_result_ids(struct engram_result *result, bool queries,
                                      struct engram_ids *ids);
+
+/* One id, without reading all of them when there are many: `*length` bytes at `*text`, not
+ * terminated, valid until the next call with the same `queries`. `row` counts from the first row of
+ * that dataset: queries by row of the result, base ids by row of the base dataset. USAGE without a
+ * log message when the result has no such ids or rows. */
+enum engram_status engram_result_id(struct engram_result *result, bool queries, int64_t row,
+                                    const char **text, size_t *length);
 
 /* Cheap look at an existing OUTPUT: its `digest` attribute, "" when there is none or the file is
  * not a finished result. Never fails loudly. */

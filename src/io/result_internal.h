@@ -1,0 +1,59 @@
+/* What the parts of the result reader share: result.c opens, result_attr.c reads attributes,
+ * result_rows.c rows and ids. */
+#ifndef ENGRAM_IO_RESULT_INTERNAL_H
+#define ENGRAM_IO_RESULT_INTERNAL_H
+
+#include <hdf5.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "io/result.h"
+
+/* One of /query_ids and /base_ids. */
+struct engram_result_strings {
+    hid_t dataset; /* -1: none */
+    hid_t type;
+    int64_t count;
+    size_t width;
+    char *text; /* rows [first, first + held) */
+    int64_t first;
+    int64_t held;
+};
+
+struct engram_result {
+    char *path;
+    struct engram_log log;
+    hid_t file;
+    struct engram_result_info info;
+    /* k-NN: /neighbors, /distances, /counts. Pairs: /pairs/indices, data, indptr. */
+    hid_t rows_set;
+    hid_t distances_set;
+    hid_t bounds_set;
+    int64_t width; /* k-NN: entries of a row; pairs: 1 */
+    int64_t pairs; /* entries in all, pairs only */
+    /* Bounds of result rows [bounds_first, bounds_first + bounds_count): counts, or indptr with
+     * one entry more. */
+    int64_t *bounds;
+    int64_t bounds_first;
+    int64_t bounds_count;
+    /* Rows of the datasets [first, first + count): whole rows of k-NN results, or pairs. */
+    int64_t *rows;
+    float *distances;
+    int64_t room; /* entries that fit into rows and distances */
+    int64_t first;
+    int64_t count;
+    struct engram_result_strings query_ids;
+    struct engram_result_strings base_ids;
+};
+
+/* Attributes of the root group. `*found` tells whether there is one; when there is and it does not
+ * fit, DATA. `found` NULL: DATA when there is none. */
+enum engram_status engram_result_text(const struct engram_result *result, const char *name,
+                                      char *text, size_t size, bool *found);
+enum engram_status engram_result_integers(const struct engram_result *result, const char *name,
+                                          int count, int64_t *values, bool *found);
+enum engram_status engram_result_number(const struct engram_result *result, const char *name,
+                                        double *value, bool *found);
+
+#endif

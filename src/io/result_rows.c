@@ -1,0 +1,217 @@
+#define _GNU_SOURCE
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/size.h"
+#include "io/h5.h"
+#include "io/result_internal.h"
+
+/* Entries read at a time: enough for a full pass at the speed of the disk, little enough that one
+ * row costs nothing. */
+#define BLOCK_ENTRIES ((int64_t)1 << 16)
+
+/* Ids are read at once up to this size; beyond it, the rows that are asked for. */
+#define IDS_AT_ONCE ((size_t)256 << 20)
+
+static enum engram_status bad_row(const struct engram_result *result, int64_t row, const char *what)
+{
+    return engram_fail(&result->log, ENGRAM_ERR_DATA, "%s: row %lld: %s; the file is damaged",
+                       result->path, (long long)row, what);
+}
+
+static enum engram_status read_failure(const struct engram_result *result, const char *what)
+{
+    char message[256];
+
+    engram_h5_message(message, sizeof message);
+    return engram_fail(&result->log, engram_h5_read_status(message), "%s: cannot read %s: %s",
+                       result->path, what, message);
+}
+
+/* Reads rows [first, first + count) of a dataset whose rows have `width` entries (rank 2), or one
+ * (`width` 0, rank 1). */
+static bool read_slab(hid_t dataset, hid_t memory_type, int64_t first, int64_t count, int64_t width,
+                      void *data)
+{
+    hsize_t start[2] = {(hsize_t)first, 0};
+    hsize_t extent[2] = {(hsize_t)count, (hsize_t)width};
+    ENGRAM_H5_HANDLE hid_t in_file = H5Dget_space(dataset);
+    ENGRAM_H5_HANDLE hid_t in_memory = H5Screate_simple(width > 0 ? 2 : 1, extent, NULL);
+
+    return in_file >= 0 && in_memory >= 0 &&
+           H5Sselect_hyperslab(in_file, H5S_SELECT_SET, start, NULL, extent, NULL) >= 0 &&
+           H5Dread(dataset, memory_type, in_memory, in_file, H5P_DEFAULT, data) >= 0;
+}
+
+/* Makes bounds of row `row` available. */
+static enum engram_status load_bounds(struct engram_result *result, int64_t row)
+{
+    int64_t first = row - row % BLOCK_ENTRIES;
+    int64_t left = result->info.queries - first;
+    int64_t count = left < BLOCK_ENTRIES ? left : BLOCK_ENTRIES;
+
+    if (row >= result->bounds_first && row < result->bounds_first + result->bounds_count) {
+        return ENGRAM_OK;
+    }
+    if (result->bounds == NULL) {
+        result->bounds = malloc((size_t)(BLOCK_ENTRIES + 1) * sizeof *result->bounds);
+    }
+    if (result->bounds == NULL) {
+        return engram_fail(&result->log, ENGRAM_ERR_RESOURCE, "out of memory");
+    }
+    result->bounds_count = 0;
+    if (!read_slab(result->bounds_set, H5T_NATIVE_INT64, first,
+                   result->info.kind == ENGRAM_RESULT_PAIRS ? count + 1 : count, 0,
+                   result->bounds)) {
+        return read_failure(result, "the row counts");
+    }
+    result->bounds_first = first;
+    result->bounds_count = count;
+    return ENGRAM_OK;
+}
+
+/* Makes dataset rows [first, first + need) available, and as many more as make a good read. */
+static enum engram_status load_entries(struct engram_result *result, int64_t first, int64_t need,
+                                       int64_t limit)
+{
+    int64_t width = result->width;
+    int64_t count = BLOCK_ENTRIES / width;
+    int64_t matrix = result->info.kind == ENGRAM_RESULT_KNN ? width : 0;
+
+    if (first >= result->first && first + need <= result->first + result->count) {
+        return ENGRAM_OK;
+    }
+    count = count > need ? count : need;
+    count = count < limit - first ? count : limit - first;
+    result->count = 0;
+    if (count * width > result->room) { /* no overflow: the dataset's size was checked */
+        free(result->rows);
+        free(result->distances);
+        result->room = 0;
+        result->rows = malloc((size_t)(count * width) * sizeof *result->rows);
+        result->distances = malloc((size_t)(count * width) * sizeof *result->distances);
+        if (result->rows == NULL || result->distances == NULL) {
+            return engram_fail(&result->log, ENGRAM_ERR_RESOURCE, "out of memory");
+        }
+        result->room = count * width;
+    }
+    if (!read_slab(result->rows_set, H5T_NATIVE_INT64, first, count, matrix, result->rows) ||
+        !read_slab(result->distances_set, H5T_NATIVE_FLOAT, first, count, matrix,
+                   result->distances)) {
+        return read_failure(result, "neighbours");
+    }
+    result->first = first;
+    result->count = count;
+    return ENGRAM_OK;
+}
+
+/* Finds where the answers of a row lie: `*start` (dataset row) and `*count`, checked. */
+static enum engram_status locate(struct engram_result *result, int64_t row, int64_t *start,
+                                 int64_t *count)
+{
+    const struct engram_result_info *info = &result->info;
+    enum engram_status status = load_bounds(result, row);
+    const int64_t *bounds;
+
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    bounds = result->bounds + (row - result->bounds_first);
+    if (info->kind == ENGRAM_RESULT_KNN) {
+        *start = row;
+        *count = bounds[0];
+        if (*count < 0 || *count > info->k) {
+            return bad_row(result, row, "its count is not between 0 and k");
+        }
+        return ENGRAM_OK;
+    }
+    if (bounds[0] < 0 || bounds[0] > bounds[1] || bounds[1] > result->pairs ||
+        (row == 0 && bounds[0] != 0) || (row == info->queries - 1 && bounds[1] != result->pairs)) {
+        return bad_row(result, row, "/pairs/indptr is not in order");
+    }
+    *start = bounds[0];
+    *count = bounds[1] - bounds[0];
+    if (*count > info->k || *count > info->base_rows[1] - info->base_rows[0]) {
+        return bad_row(result, row, "it has more answers than there can be");
+    }
+    return ENGRAM_OK;
+}
+
+enum engram_status engram_result_row(struct engram_result *result, int64_t row, int64_t *count,
+                                     const int64_t **rows, const float **distances)
+{
+    ENGRAM_H5_QUIET;
+    const struct engram_result_info *info = &result->info;
+    bool knn = info->kind == ENGRAM_RESULT_KNN;
+    int64_t start = 0;
+    int64_t at;
+    enum engram_status status;
+
+    *count = 0;
+    *rows = NULL;
+    *distances = NULL;
+    if (row < 0 || row >= info->queries) {
+        return engram_fail(&result->log, ENGRAM_ERR_USAGE, "%s: has no row %lld", result->path,
+                           (long long)row);
+    }
+    status = locate(result, row, &start, count);
+    if (status == ENGRAM_OK && *count > 0) {
+        status = load_entries(result, start, knn ? 1 : *count, knn ? info->queries : result->pairs);
+    }
+    if (status != ENGRAM_OK || *count == 0) {
+        *count = status == ENGRAM_OK ? *count : 0;
+        return status;
+    }
+    at = (start - result->first) * result->width;
+    *rows = result->rows + at;
+    *distances = result->distances + at;
+    for (int64_t i = 0; i < *count; i++) {
+        if ((*rows)[i] < info->base_rows[0] || (*rows)[i] >= info->base_rows[1]) {
+            *count = 0;
+            return bad_row(result, row, "it names a row that was not searched");
+        }
+    }
+    return ENGRAM_OK;
+}
+
+enum engram_status engram_result_id(struct engram_result *result, bool queries, int64_t row,
+                                    const char **text, size_t *length)
+{
+    ENGRAM_H5_QUIET;
+    struct engram_result_strings *strings = queries ? &result->query_ids : &result->base_ids;
+    size_t all;
+
+    *text = "";
+    *length = 0;
+    if (strings->dataset < 0 || row < 0 || row >= strings->count) {
+        return ENGRAM_ERR_USAGE;
+    }
+    if (row < strings->first || row >= strings->first + strings->held) {
+        /* The product was checked when the dataset was opened. */
+        size_t bytes = (size_t)strings->count * strings->width;
+        int64_t block = bytes <= IDS_AT_ONCE ? strings->count
+                        : queries            ? (int64_t)((size_t)(1 << 20) / strings->width) + 1
+                                             : 1;
+
+        strings->first = bytes <= IDS_AT_ONCE ? 0 : row;
+        strings->held = 0;
+        block = block < strings->count - strings->first ? block : strings->count - strings->first;
+        if (!engram_size_mul((size_t)block, strings->width, &all)) {
+            return bad_row(result, row, "its id is too long");
+        }
+        free(strings->text);
+        strings->text = malloc(all);
+        if (strings->text == NULL) {
+            return engram_fail(&result->log, ENGRAM_ERR_RESOURCE, "out of memory");
+        }
+        if (!read_slab(strings->dataset, strings->type, strings->first, block, 0, strings->text)) {
+            return read_failure(result, "ids");
+        }
+        strings->held = block;
+    }
+    *text = strings->text + (size_t)(row - strings->first) * strings->width;
+    *length = strnlen(*text, strings->width);
+    return ENGRAM_OK;
+}
