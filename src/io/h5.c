@@ -24,6 +24,9 @@ void engram_h5_close(hid_t *id)
     if (*id < 0) {
         return;
     }
+    /* Closing clears HDF5's error stack, and scopes end before the caller asks for the message of
+     * what failed in them. */
+    hid_t errors = H5Eget_current_stack();
     /* Results are not checked: these handles only read, there is nothing left to lose. */
     switch (H5Iget_type(*id)) {
     case H5I_FILE:
@@ -51,6 +54,9 @@ void engram_h5_close(hid_t *id)
         break;
     }
     *id = -1;
+    if (errors >= 0) {
+        (void)H5Eset_current_stack(errors);
+    }
 }
 
 struct engram_h5_printer engram_h5_silence(void)
