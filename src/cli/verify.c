@@ -1,0 +1,49 @@
+/* engram-batch verify: a readable verdict on a result. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/summary.h"
+
+static void print_verdict(const struct engram_verify_report *report, enum engram_status status)
+{
+    char checked[32];
+    char total[32];
+    char answers[32];
+
+    engram_cli_format_count(checked, (uint64_t)report->queries_checked);
+    engram_cli_format_count(total, (uint64_t)report->queries_total);
+    engram_cli_format_count(answers, (uint64_t)report->answers_checked);
+    printf("checked     %s of %s queries, %s answers, against a float64 scan\n", checked, total,
+           answers);
+    if (report->errors > 0) {
+        engram_cli_format_count(answers, (uint64_t)report->errors);
+        printf("wrong       %s answers, first at query %lld\n", answers,
+               (long long)report->first_error_query);
+    }
+    if (report->swaps > 0) {
+        engram_cli_format_count(answers, (uint64_t)report->swaps);
+        printf("swapped     %s answers among neighbours at equal distance: no error\n", answers);
+    }
+    printf("difference  %.3g at most between a distance and the scan's, relative\n",
+           report->largest_difference);
+    if (report->has_truth) {
+        printf(
+            "recall      %.6f by row, %.6f by distance, of the neighbours that the input holds\n",
+            report->recall_by_index, report->recall_by_distance);
+    }
+    puts(status == ENGRAM_OK ? "verdict     the result agrees with the scan"
+                             : "verdict     THE RESULT DIFFERS from the scan");
+}
+
+int engram_cli_verify(const struct engram_cli_options *options)
+{
+    struct engram_verify_report report;
+
+    memset(&report, 0, sizeof report);
+    enum engram_status status = engram_job_verify(&options->job, options->sample, &report);
+    if ((status == ENGRAM_OK || status == ENGRAM_DIFFERENT) && options->messages->verbosity >= 0) {
+        print_verdict(&report, status);
+    }
+    return engram_status_exit_code(status);
+}
