@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/size.h"
 #include "io/h5.h"
 #include "io/result_internal.h"
 
@@ -176,12 +175,36 @@ enum engram_status engram_result_row(struct engram_result *result, int64_t row, 
     return ENGRAM_OK;
 }
 
+/* Reads the block of ids that row `row` is in: all of them when that is little. */
+static enum engram_status load_ids(struct engram_result *result,
+                                   struct engram_result_strings *strings, int64_t block,
+                                   int64_t row)
+{
+    ENGRAM_H5_QUIET;
+    /* No overflow, here and below: the size was checked when the dataset was opened. */
+    size_t bytes = (size_t)strings->count * strings->width;
+    int64_t left;
+
+    strings->held = 0;
+    strings->first = bytes <= IDS_AT_ONCE ? 0 : row;
+    left = strings->count - strings->first;
+    block = bytes <= IDS_AT_ONCE || block > left ? left : block;
+    free(strings->text);
+    strings->text = malloc((size_t)block * strings->width);
+    if (strings->text == NULL) {
+        return engram_fail(&result->log, ENGRAM_ERR_RESOURCE, "out of memory");
+    }
+    if (!read_slab(strings->dataset, strings->type, strings->first, block, 0, strings->text)) {
+        return read_failure(result, "ids");
+    }
+    strings->held = block;
+    return ENGRAM_OK;
+}
+
 enum engram_status engram_result_id(struct engram_result *result, bool queries, int64_t row,
                                     const char **text, size_t *length)
 {
-    ENGRAM_H5_QUIET;
     struct engram_result_strings *strings = queries ? &result->query_ids : &result->base_ids;
-    size_t all;
 
     *text = "";
     *length = 0;
@@ -189,27 +212,13 @@ enum engram_status engram_result_id(struct engram_result *result, bool queries, 
         return ENGRAM_ERR_USAGE;
     }
     if (row < strings->first || row >= strings->first + strings->held) {
-        /* The product was checked when the dataset was opened. */
-        size_t bytes = (size_t)strings->count * strings->width;
-        int64_t block = bytes <= IDS_AT_ONCE ? strings->count
-                        : queries            ? (int64_t)((size_t)(1 << 20) / strings->width) + 1
-                                             : 1;
+        /* Queries are walked through in order, base rows are met in any. */
+        int64_t block = queries ? (int64_t)(((size_t)1 << 20) / strings->width) + 1 : 1;
+        enum engram_status status = load_ids(result, strings, block, row);
 
-        strings->first = bytes <= IDS_AT_ONCE ? 0 : row;
-        strings->held = 0;
-        block = block < strings->count - strings->first ? block : strings->count - strings->first;
-        if (!engram_size_mul((size_t)block, strings->width, &all)) {
-            return bad_row(result, row, "its id is too long");
+        if (status != ENGRAM_OK) {
+            return status;
         }
-        free(strings->text);
-        strings->text = malloc(all);
-        if (strings->text == NULL) {
-            return engram_fail(&result->log, ENGRAM_ERR_RESOURCE, "out of memory");
-        }
-        if (!read_slab(strings->dataset, strings->type, strings->first, block, 0, strings->text)) {
-            return read_failure(result, "ids");
-        }
-        strings->held = block;
     }
     *text = strings->text + (size_t)(row - strings->first) * strings->width;
     *length = strnlen(*text, strings->width);

@@ -1,0 +1,394 @@
+#define _GNU_SOURCE
+
+#include "cli/show.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cli/messages.h"
+#include "cli/numbers.h"
+#include "cli/options.h"
+#include "engram/version.h"
+#include "io/result.h"
+
+#define DEFAULT_ROWS 10
+/* Columns of an id in aligned output; ids are cut there, never in --tsv. */
+#define ID_COLUMNS 60
+
+/* One row to show: argument `argument` of the command line asked for row `row` of the result. */
+struct pick {
+    int argument;
+    int64_t row;
+};
+
+struct show {
+    struct engram_cli_messages messages;
+    struct engram_log log;
+    const char *path;
+    struct engram_result *result;
+    struct engram_result_info info;
+    bool tsv;
+    int64_t rows; /* -n; -1: not given */
+    char **wanted;
+    int wanted_count;
+    struct pick *picks;
+    size_t pick_count;
+    size_t pick_room;
+};
+
+static bool has_query_ids(const struct show *show)
+{
+    return show->info.has_query_ids || (show->info.self && show->info.has_base_ids);
+}
+
+/* Id of a row of the result; a self job needs only one set of ids. */
+static enum engram_status query_id(const struct show *show, int64_t row, const char **text,
+                                   size_t *length)
+{
+    if (show->info.has_query_ids) {
+        return engram_result_id(show->result, true, row, text, length);
+    }
+    return engram_result_id(show->result, false, show->info.query_rows[0] + row, text, length);
+}
+
+static void print_id(const struct show *show, const char *text, size_t length)
+{
+    /* Room for the longest prefix that can matter: every character 4 bytes, or an escape. */
+    char safe[ID_COLUMNS * 16 + 1];
+    size_t used;
+    size_t columns = 0;
+    size_t cut = 0;
+
+    if (show->tsv) {
+        engram_cli_print_escaped(stdout, text, length);
+        return;
+    }
+    used = engram_cli_escape(safe, sizeof safe, text, length);
+    for (size_t i = 0; i < used; i++) {
+        if (((unsigned char)safe[i] & 0xc0) == 0x80) {
+            continue; /* inside a character */
+        }
+        if (columns == ID_COLUMNS - 1) {
+            cut = i;
+        }
+        columns++;
+    }
+    if (columns > ID_COLUMNS) {
+        printf("%.*s\xe2\x80\xa6", (int)cut, safe);
+    } else {
+        fputs(safe, stdout);
+    }
+}
+
+static enum engram_status print_query_id(const struct show *show, int64_t row)
+{
+    const char *text = "";
+    size_t length = 0;
+    enum engram_status status = ENGRAM_OK;
+
+    if (has_query_ids(show)) {
+        status = query_id(show, row, &text, &length);
+        print_id(show, text, length);
+    }
+    return status;
+}
+
+static enum engram_status print_base_id(const struct show *show, int64_t base_row)
+{
+    const char *text = "";
+    size_t length = 0;
+    enum engram_status status = ENGRAM_OK;
+
+    if (show->info.has_base_ids) {
+        status = engram_result_id(show->result, false, base_row, &text, &length);
+        print_id(show, text, length);
+    }
+    return status;
+}
+
+static int digits_of(int64_t number)
+{
+    return snprintf(NULL, 0, "%" PRId64, number);
+}
+
+static void print_title(const struct show *show)
+{
+    const struct engram_result_info *info = &show->info;
+    const char *name = engram_metric_name(info->metric);
+
+    printf("%" PRId64 " %s, %s distance", info->queries, info->queries == 1 ? "query" : "queries",
+           name);
+    if (info->k != INT64_MAX) {
+        printf(", k = %" PRId64, info->k);
+    }
+    if (!isnan(info->max_distance)) {
+        printf(", at most %g", info->max_distance);
+    }
+    if (!isnan(info->min_similarity)) {
+        printf(", similarity at least %g", info->min_similarity);
+    }
+    if (info->self) {
+        fputs(", no row with itself", stdout);
+    }
+    putchar('\n');
+}
+
+static enum engram_status print_aligned(const struct show *show, int64_t row, int64_t count,
+                                        const int64_t *rows, const float *distances)
+{
+    int rank_width = digits_of(count);
+    int row_width = digits_of(show->info.base_rows[1]);
+    enum engram_status status;
+
+    printf("\nrow %" PRId64 "%s", show->info.query_rows[0] + row, has_query_ids(show) ? ": " : "");
+    status = print_query_id(show, row);
+    putchar('\n');
+    if (count == 0) {
+        puts("  no neighbours");
+        return status;
+    }
+    rank_width = rank_width < 4 ? 4 : rank_width;
+    row_width = row_width < 3 ? 3 : row_width;
+    printf("  %*s  %11s  %*s%s\n", rank_width, "rank", "distance", row_width, "row",
+           show->info.has_base_ids ? "  id" : "");
+    for (int64_t i = 0; i < count && status == ENGRAM_OK; i++) {
+        printf("  %*" PRId64 "  %11.6g  %*" PRId64, rank_width, i + 1, (double)distances[i],
+               row_width, rows[i]);
+        if (show->info.has_base_ids) {
+            fputs("  ", stdout);
+        }
+        status = print_base_id(show, rows[i]);
+        putchar('\n');
+    }
+    return status;
+}
+
+static enum engram_status print_tsv(const struct show *show, int64_t row, int64_t count,
+                                    const int64_t *rows, const float *distances)
+{
+    enum engram_status status = ENGRAM_OK;
+
+    for (int64_t i = 0; i < count && status == ENGRAM_OK; i++) {
+        printf("%" PRId64 "\t", show->info.query_rows[0] + row);
+        status = print_query_id(show, row);
+        printf("\t%" PRId64 "\t%" PRId64 "\t", i + 1, rows[i]);
+        if (status == ENGRAM_OK) {
+            status = print_base_id(show, rows[i]);
+        }
+        printf("\t%.9g\n", (double)distances[i]);
+    }
+    return status;
+}
+
+static enum engram_status print_row(const struct show *show, int64_t row)
+{
+    int64_t count = 0;
+    const int64_t *rows = NULL;
+    const float *distances = NULL;
+    enum engram_status status = engram_result_row(show->result, row, &count, &rows, &distances);
+
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    return show->tsv ? print_tsv(show, row, count, rows, distances)
+                     : print_aligned(show, row, count, rows, distances);
+}
+
+static enum engram_status add_pick(struct show *show, int argument, int64_t row)
+{
+    if (show->pick_count == show->pick_room) {
+        size_t room = show->pick_room > 0 ? 2 * show->pick_room : 64;
+        struct pick *grown = realloc(show->picks, room * sizeof *grown);
+
+        if (grown == NULL) {
+            return engram_fail(&show->log, ENGRAM_ERR_RESOURCE, "out of memory");
+        }
+        show->picks = grown;
+        show->pick_room = room;
+    }
+    show->picks[show->pick_count].argument = argument;
+    show->picks[show->pick_count].row = row;
+    show->pick_count++;
+    return ENGRAM_OK;
+}
+
+/* Picks every row whose id is one of the arguments, in one pass over the ids. */
+static enum engram_status pick_by_id(struct show *show, bool *found)
+{
+    enum engram_status status = ENGRAM_OK;
+
+    for (int64_t row = 0; row < show->info.queries && status == ENGRAM_OK; row++) {
+        const char *text;
+        size_t length;
+
+        status = query_id(show, row, &text, &length);
+        for (int a = 0; a < show->wanted_count && status == ENGRAM_OK; a++) {
+            const char *wanted = show->wanted[a];
+
+            if (strncmp(wanted, text, length) == 0 && strlen(wanted) == length) {
+                status = add_pick(show, a, row);
+                found[a] = true;
+            }
+        }
+    }
+    return status;
+}
+
+static int compare_picks(const void *left, const void *right)
+{
+    const struct pick *a = left;
+    const struct pick *b = right;
+
+    if (a->argument != b->argument) {
+        return a->argument < b->argument ? -1 : 1;
+    }
+    return (a->row > b->row) - (a->row < b->row);
+}
+
+/* Finds the rows that the arguments name. */
+static enum engram_status pick_rows(struct show *show)
+{
+    const struct engram_result_info *info = &show->info;
+    bool *found = calloc((size_t)show->wanted_count, sizeof *found);
+    enum engram_status status = ENGRAM_OK;
+
+    if (found == NULL) {
+        return engram_fail(&show->log, ENGRAM_ERR_RESOURCE, "out of memory");
+    }
+    if (has_query_ids(show)) {
+        status = pick_by_id(show, found);
+    }
+    for (int a = 0; a < show->wanted_count && status == ENGRAM_OK; a++) {
+        int64_t row;
+
+        if (found[a]) {
+            continue;
+        }
+        if (engram_cli_parse_integer(show->wanted[a], 0, INT64_MAX, &row) &&
+            row >= info->query_rows[0] && row < info->query_rows[1]) {
+            status = add_pick(show, a, row - info->query_rows[0]);
+        } else {
+            status = engram_fail(&show->log, ENGRAM_ERR_USAGE,
+                                 "%s: '%s' is %s of a query (%" PRId64 " rows from %" PRId64 ")",
+                                 show->path, show->wanted[a],
+                                 has_query_ids(show) ? "neither the id nor the row number"
+                                                     : "not the row number",
+                                 info->queries, info->query_rows[0]);
+        }
+    }
+    free(found);
+    if (status == ENGRAM_OK && show->pick_count > 0) {
+        qsort(show->picks, show->pick_count, sizeof *show->picks, compare_picks);
+    }
+    return status;
+}
+
+static enum engram_status print_rows(struct show *show)
+{
+    enum engram_status status = ENGRAM_OK;
+    int64_t rows = show->rows >= 0 ? show->rows : DEFAULT_ROWS;
+
+    if (show->wanted_count > 0) {
+        status = pick_rows(show);
+        rows = (int64_t)show->pick_count;
+    } else if (rows > show->info.queries) {
+        rows = show->info.queries;
+    }
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (show->tsv) {
+        puts("query_row\tquery_id\trank\tbase_row\tbase_id\tdistance");
+    } else {
+        print_title(show);
+    }
+    /* A reader that went away (head) ends it; main tells of other errors. */
+    for (int64_t i = 0; i < rows && status == ENGRAM_OK && !ferror(stdout); i++) {
+        status = print_row(show, show->wanted_count > 0 ? show->picks[i].row : i);
+    }
+    return status;
+}
+
+/* Returns 0 to go on, else the exit code + 1. */
+static int parse(struct show *show, int argc, char **argv)
+{
+    enum { TSV = 256, VERSION };
+    static const struct option LONGS[] = {
+        {"tsv", no_argument, NULL, TSV},
+        {"rows", required_argument, NULL, 'n'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, VERSION},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    opterr = 0;
+    optind = 0; /* glibc and musl: start afresh */
+    while ((option = getopt_long(argc, argv, ":hn:", LONGS, NULL)) != -1) {
+        switch (option) {
+        case TSV:
+            show->tsv = true;
+            break;
+        case 'n':
+            if (!engram_cli_parse_integer(optarg, 0, INT64_MAX, &show->rows)) {
+                return 1 + engram_cli_usage_error(ENGRAM_CLI_SHOW, &show->messages,
+                                                  "option --rows: '%s' is not a number of rows",
+                                                  optarg);
+            }
+            break;
+        case 'h':
+            engram_cli_print_help(stdout, ENGRAM_CLI_SHOW);
+            return 1;
+        case VERSION:
+            puts("engram-batch " ENGRAM_VERSION);
+            return 1;
+        case ':':
+            return 1 + engram_cli_usage_error(ENGRAM_CLI_SHOW, &show->messages,
+                                              "option %s needs a value", argv[optind - 1]);
+        default:
+            if (optopt > 0 && optopt < TSV) {
+                return 1 + engram_cli_usage_error(ENGRAM_CLI_SHOW, &show->messages,
+                                                  "show: unknown option -%c", optopt);
+            }
+            return 1 + engram_cli_usage_error(ENGRAM_CLI_SHOW, &show->messages,
+                                              "show: unknown or ambiguous option %s",
+                                              argv[optind - 1]);
+        }
+    }
+    if (optind >= argc) {
+        return 1 + engram_cli_usage_error(ENGRAM_CLI_SHOW, &show->messages,
+                                          "show needs the name of a result file");
+    }
+    show->path = argv[optind];
+    show->wanted = argv + optind + 1;
+    show->wanted_count = argc - optind - 1;
+    if (show->wanted_count > 0 && show->rows >= 0) {
+        return 1 + engram_cli_usage_error(ENGRAM_CLI_SHOW, &show->messages,
+                                          "show takes ids and rows, or -n, not both");
+    }
+    return 0;
+}
+
+int engram_cli_show(int argc, char **argv)
+{
+    struct show show = {.rows = -1};
+    enum engram_status status;
+    int code = parse(&show, argc, argv);
+
+    if (code != 0) {
+        return code - 1;
+    }
+    show.log = engram_cli_log_to(&show.messages);
+    status = engram_result_open(show.path, &show.log, &show.result, &show.info);
+    if (status == ENGRAM_OK) {
+        status = print_rows(&show);
+        engram_result_close(show.result);
+    }
+    free(show.picks);
+    return engram_status_exit_code(status);
+}
