@@ -1,0 +1,61 @@
+/* What a job's options mean for the files at hand: which datasets, which rows, which metric. */
+#ifndef ENGRAM_JOB_INPUTS_H
+#define ENGRAM_JOB_INPUTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engram/job.h"
+#include "io/layout.h"
+
+/* One file that was looked into. */
+struct engram_input_file {
+    char *path;
+    struct engram_layout layout;
+};
+
+/* Rows [first, last) of one dataset, and the ids that belong to it. Points into the files of the
+ * struct engram_inputs it is part of. */
+struct engram_set_ref {
+    const struct engram_input_file *file;
+    const struct engram_dataset_info *dataset;
+    const struct engram_dataset_info *ids; /* of all rows of the dataset; NULL without */
+    int64_t first, last;
+};
+
+#define ENGRAM_INPUT_FILES 3 /* INPUT, --base, --queries */
+
+struct engram_inputs {
+    struct engram_input_file files[ENGRAM_INPUT_FILES]; /* files[0] is INPUT */
+    int file_count;
+    struct engram_set_ref base;
+    struct engram_set_ref queries; /* with self: the same dataset, perhaps other rows */
+    bool self;
+    enum engram_metric metric;
+    char metric_reason[128];
+    int64_t k;             /* INT64_MAX: no limit */
+    bool pairs_result;     /* a threshold without k */
+    double max_distance;   /* +INFINITY: no limit */
+    double min_similarity; /* -INFINITY: no limit */
+};
+
+/* Reads the layouts and decides; `options->output` is not looked at. On failure files[] keeps what
+ * was read, so that `inspect` can show the candidates beside the error, and nothing else counts. To
+ * be freed in any case. Errors: USAGE, NO_INPUT, PERMISSION, DATA, RESOURCE, IO, INTERNAL. */
+enum engram_status engram_inputs_resolve(const struct engram_job_options *options,
+                                         struct engram_inputs *inputs);
+void engram_inputs_free(struct engram_inputs *inputs);
+
+/* Whether a dataset can be a set: two dimensions, numbers. */
+bool engram_is_vectors(const struct engram_dataset_info *dataset);
+
+/* One line for an error or a report: the datasets that could be chosen, with shape and type
+ * (at most a handful), or what the file holds instead. Returns `text`. */
+const char *engram_inputs_candidates(const struct engram_layout *layout, char *text, size_t size);
+
+/* "200000 x 100 float32"; returns `text`. */
+const char *engram_dataset_shape(const struct engram_dataset_info *dataset, char *text,
+                                 size_t size);
+
+#endif
