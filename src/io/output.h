@@ -4,8 +4,11 @@
  * renamed onto OUTPUT, and the folder synced. Uncompressed datasets are contiguous, allocated
  * early, and written with pwrite at their offsets: any row range, in any order. Compressed ones
  * are chunked, each chunk deflated by zlib on all threads and written as a whole: rows in order.
- * Nothing in the file depends on time, machine or thread count: the same calls give the same
- * bytes (one version of HDF5 and zlib). Chunk shapes depend on the dataset's shape only. */
+ * Nothing in the file depends on time, machine, thread count, or on how rows are cut into calls:
+ * the same declarations and rows give the same bytes (one version of HDF5 and zlib). Chunk shapes
+ * depend on the dataset's shape only. Packed chunks lie in the file dataset by dataset: those of a
+ * dataset whose predecessors are not complete yet wait in a nameless file in OUTPUT's folder. So
+ * writing dataset after dataset is the cheapest order. */
 #ifndef ENGRAM_IO_OUTPUT_H
 #define ENGRAM_IO_OUTPUT_H
 
@@ -18,18 +21,16 @@
 struct engram_output;
 
 /* `replace`: publishing may replace an existing file. Without it an existing file, also one that
- * appears while we write, is CANT_CREATE. Errors: CANT_CREATE, PERMISSION, IO. */
+ * appears while we write, is CANT_CREATE; so are folders, devices and dangling links, always. A
+ * symbolic link stays: the file it points to is replaced. A file beyond RLIMIT_FSIZE is an error
+ * only where SIGXFSZ is ignored, which is up to the application. `threads` 0: OpenMP's default.
+ * Errors: CANT_CREATE, PERMISSION, IO. */
 enum engram_status engram_output_create(const char *path, bool replace, int threads,
                                         const struct engram_log *log,
                                         struct engram_output **output);
 
 /* Element types of results. */
-enum engram_output_type {
-    ENGRAM_OUT_F32,
-    ENGRAM_OUT_F64,
-    ENGRAM_OUT_I32,
-    ENGRAM_OUT_I64
-};
+enum engram_output_type { ENGRAM_OUT_F32, ENGRAM_OUT_F64, ENGRAM_OUT_I32, ENGRAM_OUT_I64 };
 
 /* Declares a dataset of rank 1 or 2; groups on the way are created. All datasets and attributes
  * are declared before the first engram_output_rows. `compress` 0: contiguous; 1-9: shuffle and
@@ -42,7 +43,8 @@ enum engram_status engram_output_dataset(struct engram_output *output, const cha
 enum engram_status engram_output_ids(struct engram_output *output, const char *path,
                                      const struct engram_ids *ids, int compress);
 
-/* Attributes of the object at `path` ("/" for the root). */
+/* Attributes of the object at `path` ("/" for the root). Text is of variable length, one integer
+ * is a scalar, several are an array. */
 enum engram_status engram_output_text(struct engram_output *output, const char *path,
                                       const char *name, const char *value);
 enum engram_status engram_output_integers(struct engram_output *output, const char *path,
