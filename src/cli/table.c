@@ -45,6 +45,7 @@ const struct engram_cli_option engram_cli_table[] = {
     {OPT_FILTER, "filter", 0, "NAME", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT,
      "auto, canonical or f32 [auto]"},
 
+    {'n', "rows", 'n', "N", ENGRAM_CLI_GROUP_SHOW, SHOW, "the first N rows [10]"},
     {OPT_TSV, "tsv", 0, NULL, ENGRAM_CLI_GROUP_SHOW, SHOW,
      "values separated by tabs, for other programs"},
 

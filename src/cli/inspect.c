@@ -1,0 +1,163 @@
+/* engram-batch inspect: what is in the files, what the job would make of them, what it would take.
+ * Nothing is read but descriptions. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/datasets.h"
+#include "cli/summary.h"
+#include "job/inputs.h"
+#include "job/plan.h"
+
+/* Datasets listed of a file without -v. */
+enum { LISTED = 40 };
+
+/* Why a decision failed, kept until the datasets to choose from are listed. */
+struct kept_error {
+    struct engram_log log;
+    char message[1024];
+};
+
+static void keep_error(void *context, enum engram_log_level level, const char *message)
+{
+    struct kept_error *kept = context;
+
+    if (level == ENGRAM_LOG_ERROR && kept->message[0] == '\0') {
+        snprintf(kept->message, sizeof kept->message, "%s", message);
+    } else {
+        engram_logf(&kept->log, level, "%s", message);
+    }
+}
+
+static void print_escaped(const char *text)
+{
+    engram_cli_print_escaped(stdout, text, strlen(text));
+}
+
+static void print_files(const struct engram_inputs *inputs, size_t limit)
+{
+    for (int i = 0; i < inputs->file_count; i++) {
+        const struct engram_layout *layout = &inputs->files[i].layout;
+        print_escaped(inputs->files[i].path);
+        puts(layout->count == 0 ? ": no datasets" : "");
+        engram_cli_print_datasets(stdout, layout, limit);
+        if (layout->distance[0] != '\0') {
+            fputs("  attribute distance = \"", stdout);
+            print_escaped(layout->distance);
+            puts("\"");
+        }
+        putchar('\n');
+    }
+}
+
+static const char *layout_name(enum engram_layout_kind kind)
+{
+    switch (kind) {
+    case ENGRAM_LAYOUT_NONE:
+        return "not recognised, chosen by options";
+    case ENGRAM_LAYOUT_ANN_BENCHMARKS:
+        return "ann-benchmarks, /train and /test";
+    case ENGRAM_LAYOUT_SINGLE:
+        return "one set of vectors";
+    }
+    return "unknown";
+}
+
+static void print_set(const char *label, const struct engram_inputs *inputs,
+                      const struct engram_set_ref *set)
+{
+    char rows[32];
+    char dims[32];
+
+    engram_cli_format_count(rows, (uint64_t)(set->last - set->first));
+    engram_cli_format_count(dims, (uint64_t)set->dataset->dims[1]);
+    printf("%s", label);
+    if (set->file != &inputs->files[0]) {
+        print_escaped(set->file->path);
+        fputs("::", stdout);
+    }
+    print_escaped(set->dataset->path);
+    printf(", %s x %s %s", rows, dims, set->dataset->type_name);
+    if (set->first != 0 || set->last != set->dataset->dims[0]) {
+        printf(", rows %lld:%lld", (long long)set->first, (long long)set->last);
+    }
+    if (set->ids != NULL) {
+        fputs(", ids ", stdout);
+        print_escaped(set->ids->path);
+    } else {
+        fputs(", no ids", stdout);
+    }
+    putchar('\n');
+}
+
+static void print_decision(const struct engram_inputs *inputs)
+{
+    printf("layout   %s\n", layout_name(inputs->files[0].layout.kind));
+    print_set("base     ", inputs, &inputs->base);
+    if (inputs->self && inputs->queries.first == inputs->base.first &&
+        inputs->queries.last == inputs->base.last) {
+        puts("queries  the base; no row matches itself");
+    } else {
+        print_set("queries  ", inputs, &inputs->queries);
+    }
+    printf("metric   %s (", engram_metric_name(inputs->metric));
+    print_escaped(inputs->metric_reason);
+    fputs(")\nanswers  ", stdout);
+    if (inputs->k != INT64_MAX) {
+        printf("the %lld nearest of every query", (long long)inputs->k);
+    } else {
+        fputs("every pair", stdout);
+    }
+    if (isfinite(inputs->max_distance)) {
+        printf(", distance <= %.9g", inputs->max_distance);
+    }
+    if (isfinite(inputs->min_similarity)) {
+        printf(", similarity >= %.9g", inputs->min_similarity);
+    }
+    putchar('\n');
+}
+
+static void print_plan(const struct engram_plan *plan)
+{
+    char pairs[32];
+    char memory[4][32];
+
+    engram_cli_format_count(pairs, plan->pairs);
+    engram_cli_format_bytes(memory[0], plan->rows_bytes + plan->packed_bytes + plan->answer_bytes);
+    engram_cli_format_bytes(memory[1], plan->rows_bytes);
+    engram_cli_format_bytes(memory[2], plan->packed_bytes);
+    engram_cli_format_bytes(memory[3], plan->answer_bytes);
+    printf("kernels  %s, %s filter, %d %s\n", plan->isa, engram_cli_filter_name(plan->filter),
+           plan->threads, plan->threads == 1 ? "thread" : "threads");
+    printf("work     %s pairs, %.3g GFLOP\n", pairs, plan->gflop);
+    printf("memory   %s: rows %s, packed copy %s, answers %s\n", memory[0], memory[1], memory[2],
+           memory[3]);
+}
+
+int engram_cli_inspect(const struct engram_cli_options *options)
+{
+    struct kept_error kept = {.log = options->job.log};
+    struct engram_job_options job = options->job;
+    struct engram_inputs inputs;
+    struct engram_plan plan;
+
+    job.log.call = keep_error;
+    job.log.context = &kept;
+    enum engram_status status = engram_inputs_resolve(&job, &inputs);
+    print_files(&inputs, options->messages->verbosity > 0 ? SIZE_MAX : LISTED);
+    if (status == ENGRAM_OK) {
+        print_decision(&inputs);
+        status = engram_plan_make(&inputs, &job, &plan);
+    }
+    if (status == ENGRAM_OK) {
+        print_plan(&plan);
+    }
+    engram_inputs_free(&inputs);
+    (void)fflush(stdout); /* the error belongs below the list; main checks the stream */
+    if (kept.message[0] != '\0') {
+        engram_logf(&kept.log, ENGRAM_LOG_ERROR, "%s", kept.message);
+    }
+    return engram_status_exit_code(status);
+}
