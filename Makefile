@@ -227,7 +227,9 @@ $(BUILD)/libengram-h5.so.$(VERSION): $(call objects_of,$(h5_src)) $(core_so) $(c
 	$(call say,LD)
 	$(quiet)$(link_shared) -Wl,-z,defs -Wl,--exclude-libs,libengram.a -o $@ \
 	  $(filter %.o,$^) $(core_so) $(core_a) $(libs_h5) $(libs)
-$(BUILD)/%.so.$(SOVERSION) $(BUILD)/%.so: $(BUILD)/%.so.$(VERSION)
+$(BUILD)/%.so.$(SOVERSION): $(BUILD)/%.so.$(VERSION)
+	@ln -sf $(notdir $<) $@
+$(BUILD)/%.so: $(BUILD)/%.so.$(VERSION)
 	@ln -sf $(notdir $<) $@
 
 archives = $(filter %.a,$^)
