@@ -220,7 +220,9 @@ def loose_keys(queries, base, metric):
 
 
 def loose_check(queries, base, metric, neighbors, distances, self_job=False):
-    """None when each row of neighbors is a right answer up to SWAP_BOUND, else what is wrong."""
+    """None when each row of neighbors is a right answer up to SWAP_BOUND, else what is wrong.
+    `neighbors` may be the answers to the first few queries only."""
+    queries = queries[: len(neighbors)]
     key, scale = loose_keys(queries, base, metric)
     allowed = allowed_pairs(queries, base, (0, len(queries)), (0, len(base)), self_job)
     for i in range(len(queries)):

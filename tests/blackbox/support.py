@@ -40,7 +40,7 @@ class Run:
 
     def __str__(self):
         command = " ".join(str(a) for a in self.arguments)
-        return f"`{command}` gave {self.code}; stderr: {self.err.strip()[-600:]!r}"
+        return f"`{command}` gave {self.code}; stderr: {self.err.strip()[-300:]!r}"
 
 
 class Result:

@@ -264,7 +264,10 @@ def test_bundled_files(t):
     path = str(DATA / "annbench-600x16.h5")
     for metric in oracle.METRICS:
         result = t.exact("annbench", [path], queries, base, metric, k=100)
-        reason = oracle.loose_check(queries, base, metric, result.neighbors, result.distances)
+        few = slice(0, 50)
+        reason = oracle.loose_check(
+            queries, base, metric, result.neighbors[few], result.distances[few]
+        )
         t.check(reason is None, f"second opinion, {metric}: {reason}")
         if metric == "l2":
             agreement = (result.neighbors == truth[:, :100]).mean()
@@ -274,5 +277,8 @@ def test_bundled_files(t):
     path = str(DATA / "minilm-778x384.h5")
     for metric in ("cosine", "l2"):
         result = t.exact("minilm", [path], rows, rows, metric, self_job=True)
-        reason = oracle.loose_check(rows, rows, metric, result.neighbors, result.distances, True)
+        few = slice(0, 100)
+        reason = oracle.loose_check(
+            rows, rows, metric, result.neighbors[few], result.distances[few], True
+        )
         t.check(reason is None, f"second opinion, {metric}: {reason}")
