@@ -46,6 +46,7 @@ struct scan {
     char *path; /* of the link in hand */
     size_t path_length;
     size_t path_size;
+    bool wanted; /* by name: listed beyond the limit too */
     int depth;
     int warnings;
     enum engram_status status; /* what ended the walk */
@@ -219,7 +220,7 @@ static int visit_dataset(struct scan *scan, const char *path, const struct objec
     if (slot->path != NULL) {
         return slot->path[0] == '\0' ? 0 : add_alias(scan, path, slot->path);
     }
-    if (scan->layout->count >= DATASET_LIMIT) {
+    if (scan->layout->count >= DATASET_LIMIT && !scan->wanted) {
         scan->layout->truncated = true;
         return 1;
     }
@@ -417,9 +418,11 @@ static int walk(struct scan *scan, const char *const *names, size_t name_count, 
     char message[200];
     int result = 0;
 
+    scan->wanted = true;
     for (size_t i = 0; result == 0 && i < name_count; i++) {
         result = visit_path(scan, names[i]);
     }
+    scan->wanted = false;
     if (!all || result != 0) {
         return result;
     }
