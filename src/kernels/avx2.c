@@ -261,8 +261,7 @@ INLINE unsigned survivors(__m256 left, __m256 right, __m256 threshold)
 }
 
 /* The sums of one strip against one panel. */
-INLINE void f32_sums(const float *strip, const float *panel, size_t depth,
-                     __m256 sums[QUERIES][2])
+INLINE void f32_sums(const float *strip, const float *panel, size_t depth, __m256 sums[QUERIES][2])
 {
     for (size_t q = 0; q < QUERIES; q++) {
         sums[q][0] = _mm256_setzero_ps();

@@ -27,10 +27,7 @@
 #include "engram/status.h"
 
 /* Element type of base rows as the kernels see them; the values of ENGRAM_F32 and ENGRAM_F64. */
-enum engram_work_type {
-    ENGRAM_WORK_F32 = 0,
-    ENGRAM_WORK_F64 = 1
-};
+enum engram_work_type { ENGRAM_WORK_F32 = 0, ENGRAM_WORK_F64 = 1 };
 #define ENGRAM_WORK_TYPES 2
 
 /* What is summed over the elements. */
@@ -65,9 +62,9 @@ typedef void (*engram_canonical_pairs_fn)(const struct engram_wide_rows *queries
                                           double *raw);
 
 /* Canonical sums of all pairs of `query_count` x `row_count`: raw[q * row_count + r]. */
-typedef void (*engram_canonical_tile_fn)(const struct engram_wide_rows *queries,
-                                         size_t query_count, const struct engram_base_rows *base,
-                                         size_t row_count, size_t dim, double *raw);
+typedef void (*engram_canonical_tile_fn)(const struct engram_wide_rows *queries, size_t query_count,
+                                         const struct engram_base_rows *base, size_t row_count,
+                                         size_t dim, double *raw);
 
 /* One strip of `f32_queries` queries against `panel_count` panels of `f32_rows` rows.
  *   strip      float [depth][f32_queries]

@@ -45,10 +45,12 @@ static inline __attribute__((always_inline)) double canonical_sum(enum engram_op
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
-static inline __attribute__((always_inline)) void
-pairs_body(enum engram_op op, load_fn load, const struct engram_wide_rows *queries,
-           const struct engram_base_rows *base, size_t dim, const struct engram_candidate *pairs,
-           size_t count, double *raw)
+static inline __attribute__((always_inline)) void pairs_body(enum engram_op op, load_fn load,
+                                                             const struct engram_wide_rows *queries,
+                                                             const struct engram_base_rows *base,
+                                                             size_t dim,
+                                                             const struct engram_candidate *pairs,
+                                                             size_t count, double *raw)
 {
     for (size_t i = 0; i < count; i++) {
         raw[i] = canonical_sum(op, load, queries->data + pairs[i].query * queries->stride,
@@ -56,10 +58,9 @@ pairs_body(enum engram_op op, load_fn load, const struct engram_wide_rows *queri
     }
 }
 
-static inline __attribute__((always_inline)) void
-tile_body(enum engram_op op, load_fn load, const struct engram_wide_rows *queries,
-          size_t query_count, const struct engram_base_rows *base, size_t row_count, size_t dim,
-          double *raw)
+static inline __attribute__((always_inline)) void tile_body(
+    enum engram_op op, load_fn load, const struct engram_wide_rows *queries, size_t query_count,
+    const struct engram_base_rows *base, size_t row_count, size_t dim, double *raw)
 {
     for (size_t r = 0; r < row_count; r++) {
         for (size_t q = 0; q < query_count; q++) {

@@ -1,0 +1,68 @@
+#include "base/hash.h"
+
+#include <string.h>
+
+#include "base/endian.h"
+
+/* The five primes of the specification. */
+#define PRIME1 0x9E3779B185EBCA87U
+#define PRIME2 0xC2B2AE3D27D4EB4FU
+#define PRIME3 0x165667B19E3779F9U
+#define PRIME4 0x85EBCA77C2B2AE63U
+#define PRIME5 0x27D4EB2F165667C5U
+
+static inline uint64_t rotate(uint64_t value, int by)
+{
+    return value << by | value >> (64 - by);
+}
+
+static inline uint64_t round_of(uint64_t lane, uint64_t input)
+{
+    return rotate(lane + input * PRIME2, 31) * PRIME1;
+}
+
+static inline uint64_t merge_lane(uint64_t hash, uint64_t lane)
+{
+    return (hash ^ round_of(0, lane)) * PRIME1 + PRIME4;
+}
+
+static uint64_t avalanche(uint64_t hash)
+{
+    hash = (hash ^ hash >> 33) * PRIME2;
+    hash = (hash ^ hash >> 29) * PRIME3;
+    return hash ^ hash >> 32;
+}
+
+uint64_t engram_hash64(const void *data, size_t size, uint64_t seed)
+{
+    const unsigned char *bytes = data;
+    size_t left = size;
+    uint64_t hash = seed + PRIME5;
+
+    if (size >= 32) {
+        uint64_t lanes[4] = {seed + PRIME1 + PRIME2, seed + PRIME2, seed, seed - PRIME1};
+        for (; left >= 32; left -= 32, bytes += 32) {
+            for (int i = 0; i < 4; i++) {
+                lanes[i] = round_of(lanes[i], engram_load64le(bytes + 8 * i));
+            }
+        }
+        hash =
+            rotate(lanes[0], 1) + rotate(lanes[1], 7) + rotate(lanes[2], 12) + rotate(lanes[3], 18);
+        for (int i = 0; i < 4; i++) {
+            hash = merge_lane(hash, lanes[i]);
+        }
+    }
+    hash += size;
+    for (; left >= 8; left -= 8, bytes += 8) {
+        hash = rotate(hash ^ round_of(0, engram_load64le(bytes)), 27) * PRIME1 + PRIME4;
+    }
+    if (left >= 4) {
+        hash = rotate(hash ^ engram_load32le(bytes) * PRIME1, 23) * PRIME2 + PRIME3;
+        left -= 4;
+        bytes += 4;
+    }
+    for (; left > 0; left--, bytes++) {
+        hash = rotate(hash ^ *bytes * PRIME5, 11) * PRIME1;
+    }
+    return avalanche(hash);
+}

@@ -1,0 +1,181 @@
+/* <engram/search.h> over units and partials. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/size.h"
+#include "search/unit.h"
+
+/* Checks what the two searches share and makes the internal request. */
+static enum engram_status begin(const struct engram_prepared *prepared,
+                                const struct engram_set *queries,
+                                const struct engram_search_options *options,
+                                struct engram_request *request, struct engram_query_rows *rows)
+{
+    if (prepared == NULL || options == NULL || options->size != sizeof *options) {
+        return ENGRAM_ERR_USAGE;
+    }
+    const struct engram_log *log = &options->log;
+    enum engram_status status = engram_set_check(queries, "queries", log, &rows->set);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (options->metric != prepared->metric) {
+        return engram_fail(log, ENGRAM_ERR_USAGE, "the base was prepared for metric %s",
+                           engram_metric_name(prepared->metric));
+    }
+    if (options->k <= 0 || isnan(options->max_distance) || isnan(options->min_similarity)) {
+        return engram_fail(log, ENGRAM_ERR_USAGE, "k must be positive and limits not NaN");
+    }
+    if (options->min_similarity > -(double)INFINITY &&
+        engram_metric_op(options->metric) != ENGRAM_OP_DOT) {
+        return engram_fail(log, ENGRAM_ERR_USAGE, "metric %s has no similarity to limit",
+                           engram_metric_name(options->metric));
+    }
+    if (options->filter != ENGRAM_FILTER_AUTO && options->filter != ENGRAM_FILTER_CANONICAL &&
+        options->filter != ENGRAM_FILTER_F32) {
+        return engram_fail(log, ENGRAM_ERR_USAGE, "unknown filter");
+    }
+    rows->first_row = options->self ? options->self_offset : 0;
+    *request = (struct engram_request){
+        .metric = options->metric,
+        .k = options->k,
+        .max_key = options->max_distance,
+        .min_score = options->min_similarity,
+        .self = options->self,
+        .filter = options->filter,
+        .threads = options->threads,
+        .cancel = options->cancel,
+        .progress = options->progress,
+        .progress_context = options->progress_context,
+        .log = options->log,
+    };
+    return ENGRAM_OK;
+}
+
+static enum engram_status search(const struct engram_prepared *prepared,
+                                 const struct engram_query_rows *rows,
+                                 const struct engram_request *request, struct engram_partial *found,
+                                 struct engram_search_stats *stats)
+{
+    struct engram_search_stats own = {.skipped_base = prepared->skipped};
+    enum engram_status status = engram_queries_check(prepared, rows, request, &own.skipped_queries);
+    if (status == ENGRAM_OK) {
+        status =
+            engram_unit_search(prepared, 0, rows, 0, rows->set.rows, request, NULL, found, &own);
+    }
+    if (stats != NULL) {
+        *stats = own;
+    }
+    return status;
+}
+
+/* Row q of the outputs: `count` answers, then -1 and +inf. */
+static void fill_row(const struct engram_partial *found, int64_t q, int64_t k, int64_t *neighbors,
+                     double *distances, int32_t *counts)
+{
+    struct engram_order order = engram_metric_order(found->metric);
+    int64_t first = found->hits == NULL ? 0 : found->indptr[q];
+    int64_t count = found->hits == NULL ? 0 : found->indptr[q + 1] - first;
+    for (int64_t i = 0; i < k; i++) {
+        bool there = i < count;
+        neighbors[q * k + i] = there ? found->hits[first + i].tag : -1;
+        if (distances != NULL) {
+            distances[q * k + i] =
+                there ? engram_key(order, found->hits[first + i].score) : (double)INFINITY;
+        }
+    }
+    if (counts != NULL) {
+        counts[q] = (int32_t)count;
+    }
+}
+
+enum engram_status engram_search_knn(const struct engram_prepared *prepared,
+                                     const struct engram_set *queries,
+                                     const struct engram_search_options *options,
+                                     int64_t *neighbors, double *distances, int32_t *counts,
+                                     struct engram_search_stats *stats)
+{
+    struct engram_request request;
+    struct engram_query_rows rows;
+    struct engram_partial found = {0};
+    size_t cells;
+
+    enum engram_status status = begin(prepared, queries, options, &request, &rows);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (options->k > INT32_MAX ||
+        !engram_size_mul((size_t)rows.set.rows, (size_t)options->k, &cells) ||
+        cells > (size_t)-1 / 8 || (neighbors == NULL && cells > 0)) {
+        return engram_fail(&options->log, ENGRAM_ERR_USAGE, "k or the outputs are out of range");
+    }
+    status = search(prepared, &rows, &request, &found, stats);
+    if (status == ENGRAM_OK || status == ENGRAM_ERR_RESOURCE) {
+        fenv_t saved;
+        engram_fp_enter(&saved); /* keys may be denormal */
+        for (int64_t q = 0; q < rows.set.rows; q++) {
+            fill_row(&found, q, options->k, neighbors, distances, counts);
+        }
+        engram_fp_leave(&saved);
+    }
+    engram_partial_free(&found);
+    return status;
+}
+
+enum engram_status engram_search_pairs(const struct engram_prepared *prepared,
+                                       const struct engram_set *queries,
+                                       const struct engram_search_options *options,
+                                       struct engram_pairs *pairs,
+                                       struct engram_search_stats *stats)
+{
+    struct engram_request request;
+    struct engram_query_rows rows;
+    struct engram_partial found = {0};
+
+    if (pairs == NULL) {
+        return ENGRAM_ERR_USAGE;
+    }
+    *pairs = (struct engram_pairs){0};
+    enum engram_status status = begin(prepared, queries, options, &request, &rows);
+    if (status == ENGRAM_OK) {
+        status = search(prepared, &rows, &request, &found, stats);
+    }
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    struct engram_order order = engram_metric_order(found.metric);
+    size_t total = (size_t)found.indptr[found.queries];
+    struct engram_pairs made = {.queries = found.queries, .indptr = found.indptr};
+    made.rows = malloc((total + 1) * sizeof *made.rows);
+    made.distances = malloc((total + 1) * sizeof *made.distances);
+    if (made.rows == NULL || made.distances == NULL) {
+        free(made.rows);
+        free(made.distances);
+        engram_partial_free(&found);
+        return engram_fail(&options->log, ENGRAM_ERR_RESOURCE, "not enough memory for %zu pairs",
+                           total);
+    }
+    fenv_t saved;
+    engram_fp_enter(&saved);
+    for (size_t i = 0; i < total; i++) {
+        made.rows[i] = found.hits[i].tag;
+        made.distances[i] = engram_key(order, found.hits[i].score);
+    }
+    engram_fp_leave(&saved);
+    found.indptr = NULL; /* now the caller's */
+    engram_partial_free(&found);
+    *pairs = made;
+    return ENGRAM_OK;
+}
+
+void engram_pairs_free(struct engram_pairs *pairs)
+{
+    if (pairs != NULL) {
+        free(pairs->indptr);
+        free(pairs->rows);
+        free(pairs->distances);
+        *pairs = (struct engram_pairs){0};
+    }
+}

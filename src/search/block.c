@@ -1,0 +1,377 @@
+#include "search/block.h"
+
+#include <string.h>
+
+/* Pairs scored in one call of the canonical kernel; a few cache lines of results. */
+#define BATCH 256
+
+/* When more than one pair in eight survives the filter, scoring the survivors one by one costs
+ * more than scoring everything in tiles; after so many blocks the filter gets another chance. */
+#define HEAVY_SHARE 8
+#define HEAVY_BLOCKS 8
+
+/* The item at work. All arrays lie in its scratch memory. */
+struct block {
+    const struct engram_block_context *context;
+    const struct engram_item *item;
+    struct engram_block_counts *counts;
+    void *collected; /* the collector's state */
+    size_t queries;
+    size_t stride;         /* doubles from one wide query to the next */
+    double *wide;          /* [queries][stride] widened, under cosine scaled */
+    double *self_products; /* [queries] canonical qq; cosine */
+    bool *usable;          /* [queries] finite */
+    double *limit;         /* [queries] the collector's, a key */
+    double *seen;          /* [queries] the limit that `threshold` was made from */
+    struct engram_candidate *candidates;
+    size_t candidate_room;
+    size_t candidate_count;
+    double *raw; /* BATCH, or block queries x ENGRAM_CANONICAL_ROWS */
+    /* the float32 filter */
+    float *strips;                      /* [strip][depth][strip queries] */
+    float *threshold;                   /* [queries, padded to strips] */
+    struct engram_f32_query *projected; /* [queries] */
+};
+
+static size_t strip_count(const struct engram_block_context *context, size_t queries)
+{
+    size_t strip = context->prepared->kernels->f32_queries;
+    return (queries + strip - 1) / strip;
+}
+
+/* A step of the scan appends at most this many candidates a strip. */
+static size_t step_candidates(const struct engram_block_context *context)
+{
+    const struct engram_kernels *kernels = context->prepared->kernels;
+    return context->collector->tiling.block_panels * kernels->f32_rows * kernels->f32_queries;
+}
+
+static size_t wide_stride(const struct engram_prepared *prepared)
+{
+    return (prepared->dim + 7) & ~(size_t)7;
+}
+
+size_t engram_block_scratch_size(const struct engram_block_context *context)
+{
+    const struct engram_prepared *prepared = context->prepared;
+    const struct engram_kernels *kernels = prepared->kernels;
+    size_t queries = context->collector->tiling.block_queries;
+    size_t padded = strip_count(context, queries) * kernels->f32_queries;
+    size_t depth = context->filter == ENGRAM_FILTER_F32 ? prepared->f32.bound.depth : 0;
+    size_t raw = queries * ENGRAM_CANONICAL_ROWS > BATCH ? queries * ENGRAM_CANONICAL_ROWS : BATCH;
+    size_t bytes = queries * wide_stride(prepared) * sizeof(double);
+
+    bytes += queries * (3 * sizeof(double) + sizeof(bool) + sizeof(struct engram_f32_query));
+    bytes += raw * sizeof(double);
+    bytes += (2 * step_candidates(context) + BATCH) * sizeof(struct engram_candidate);
+    bytes += padded * (depth + 1) * sizeof(float) + (depth + 1) * sizeof(float);
+    bytes += context->collector->ops->scratch_size(context->collector, queries);
+    return bytes + 16 * ENGRAM_ARENA_ALIGN;
+}
+
+/* Takes all memory of the item. */
+static bool take_scratch(struct block *b, struct engram_scratch *scratch)
+{
+    const struct engram_block_context *context = b->context;
+    const struct engram_prepared *prepared = context->prepared;
+    size_t room = context->collector->tiling.block_queries * ENGRAM_CANONICAL_ROWS;
+
+    b->stride = wide_stride(prepared);
+    b->candidate_room = 2 * step_candidates(context) + BATCH;
+    b->wide = ENGRAM_SCRATCH_NEW(scratch, double, b->queries * b->stride);
+    b->self_products = ENGRAM_SCRATCH_NEW(scratch, double, b->queries);
+    b->usable = ENGRAM_SCRATCH_NEW(scratch, bool, b->queries);
+    b->limit = ENGRAM_SCRATCH_NEW(scratch, double, b->queries);
+    b->seen = ENGRAM_SCRATCH_NEW(scratch, double, b->queries);
+    b->raw = ENGRAM_SCRATCH_NEW(scratch, double, room > BATCH ? room : BATCH);
+    b->candidates = ENGRAM_SCRATCH_NEW(scratch, struct engram_candidate, b->candidate_room);
+    bool ok = b->wide != NULL && b->self_products != NULL && b->usable != NULL &&
+              b->limit != NULL && b->seen != NULL && b->raw != NULL && b->candidates != NULL;
+    if (ok && context->filter == ENGRAM_FILTER_F32) {
+        size_t padded = strip_count(context, b->queries) * prepared->kernels->f32_queries;
+        b->strips = ENGRAM_SCRATCH_NEW(scratch, float, padded * prepared->f32.bound.depth);
+        b->threshold = ENGRAM_SCRATCH_NEW(scratch, float, padded);
+        b->projected = ENGRAM_SCRATCH_NEW(scratch, struct engram_f32_query, b->queries);
+        ok = b->strips != NULL && b->threshold != NULL && b->projected != NULL;
+    }
+    return ok;
+}
+
+/* Query q into its column of its strip. */
+static void pack_query(struct block *b, size_t q, double largest, float *dense)
+{
+    const struct engram_prepared *prepared = b->context->prepared;
+    size_t depth = prepared->f32.bound.depth;
+    size_t width = prepared->kernels->f32_queries;
+    float *strip = b->strips + q / width * width * depth + q % width;
+
+    if (b->usable[q]) {
+        engram_f32_project(&prepared->f32.bound, prepared->f32.mean, b->wide + q * b->stride,
+                           b->self_products[q], largest, &b->projected[q], dense);
+    } else {
+        memset(dense, 0, depth * sizeof *dense);
+    }
+    for (size_t k = 0; k < depth; k++) {
+        strip[k * width] = dense[k];
+    }
+}
+
+/* Widens, checks, scales and packs the queries. */
+static bool load_queries(struct block *b, struct engram_scratch *scratch)
+{
+    const struct engram_block_context *context = b->context;
+    const struct engram_prepared *prepared = context->prepared;
+    const struct engram_set *set = &context->queries->set;
+    float *dense = NULL;
+
+    if (context->filter == ENGRAM_FILTER_F32) {
+        size_t padded = strip_count(context, b->queries) * prepared->kernels->f32_queries;
+        dense = ENGRAM_SCRATCH_NEW(scratch, float, prepared->f32.bound.depth);
+        if (dense == NULL) {
+            return false;
+        }
+        memset(b->strips, 0, padded * prepared->f32.bound.depth * sizeof *b->strips);
+        for (size_t q = 0; q < padded; q++) {
+            b->threshold[q] = INFINITY; /* places past the last query never survive */
+        }
+    }
+    for (size_t q = 0; q < b->queries; q++) {
+        double *wide = b->wide + q * b->stride;
+        int64_t row = context->first_query + b->item->first_query + (int64_t)q;
+        engram_row_widen(set->dtype, engram_set_row(set, row), prepared->dim, wide);
+        struct engram_row_look look = engram_row_look(ENGRAM_F64, wide, prepared->dim);
+        b->usable[q] = look.finite;
+        b->self_products[q] = 0;
+        if (look.finite && prepared->metric == ENGRAM_COSINE) {
+            struct engram_wide_rows one = {wide, b->stride};
+            struct engram_base_rows self = {(const unsigned char *)wide, 0};
+            engram_row_scale_cosine(wide, prepared->dim, look.largest);
+            prepared->kernels->canonical_tile[ENGRAM_OP_DOT][ENGRAM_WORK_F64](
+                &one, 1, &self, 1, prepared->dim, &b->self_products[q]);
+        }
+        if (context->filter == ENGRAM_FILTER_F32) {
+            pack_query(b, q, look.largest, dense);
+        }
+    }
+    return true;
+}
+
+/* Brings the float32 threshold of query q up to date with its limit. */
+static void refresh_threshold(struct block *b, size_t q)
+{
+    if (b->context->filter == ENGRAM_FILTER_F32 && b->usable[q]) {
+        b->threshold[q] = engram_f32_threshold(&b->context->prepared->f32.bound, &b->projected[q],
+                                               b->limit[q], b->context->request->min_score);
+    }
+    b->seen[q] = b->limit[q];
+}
+
+/* Whether the pair may be an answer at all, before any score. */
+static inline bool eligible(const struct block *b, struct engram_candidate pair)
+{
+    const struct engram_block_context *context = b->context;
+    if (!b->usable[pair.query]) {
+        return false;
+    }
+    if (!context->request->self) {
+        return true;
+    }
+    int64_t query = context->queries->first_row + context->first_query + b->item->first_query +
+                    (int64_t)pair.query;
+    return query != context->base_first_row + (int64_t)pair.row;
+}
+
+/* Turns canonical sums into scores, drops what lies outside the limits, gives the rest to the
+ * collector. `pairs` and `raw` are overwritten. */
+static void settle(struct block *b, struct engram_candidate *pairs, double *raw, size_t count)
+{
+    const struct engram_block_context *context = b->context;
+    const double *base_products = context->prepared->self_products;
+    enum engram_metric metric = context->prepared->metric;
+    struct engram_order order = context->collector->order;
+    double min_score = context->request->min_score;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct engram_candidate pair = pairs[i];
+        double xx = base_products == NULL ? 0 : base_products[pair.row];
+        double score = engram_score(metric, raw[i], b->self_products[pair.query], xx);
+        if (engram_key(order, score) <= b->limit[pair.query] && score >= min_score) {
+            pairs[kept] = pair;
+            raw[kept++] = score;
+        }
+    }
+    if (kept == 0) {
+        return;
+    }
+    context->collector->ops->offer(b->collected, pairs, raw, kept, b->limit);
+    for (size_t i = 0; i < kept; i++) {
+        if (b->limit[pairs[i].query] != b->seen[pairs[i].query]) {
+            refresh_threshold(b, pairs[i].query);
+        }
+    }
+}
+
+/* Scores the candidates found so far. */
+static void rescore(struct block *b)
+{
+    const struct engram_prepared *prepared = b->context->prepared;
+    const struct engram_wide_rows queries = {b->wide, b->stride};
+    engram_canonical_pairs_fn score =
+        prepared->kernels->canonical_pairs[engram_metric_op(prepared->metric)][prepared->type];
+    size_t kept = 0;
+
+    for (size_t i = 0; i < b->candidate_count; i++) {
+        b->candidates[kept] = b->candidates[i];
+        kept += eligible(b, b->candidates[i]);
+    }
+    b->candidate_count = 0;
+    b->counts->rescored += kept;
+    for (size_t i = 0; i < kept; i += BATCH) {
+        size_t count = kept - i < BATCH ? kept - i : BATCH;
+        score(&queries, &prepared->view, prepared->dim, b->candidates + i, count, b->raw);
+        settle(b, b->candidates + i, b->raw, count);
+    }
+}
+
+/* Every pair of the block with base rows [first, last) by its canonical score. */
+static void scan_canonical(struct block *b, int64_t first, int64_t last)
+{
+    const struct engram_prepared *prepared = b->context->prepared;
+    const struct engram_wide_rows queries = {b->wide, b->stride};
+    engram_canonical_tile_fn tile =
+        prepared->kernels->canonical_tile[engram_metric_op(prepared->metric)][prepared->type];
+
+    for (int64_t r = first; r < last; r += ENGRAM_CANONICAL_ROWS) {
+        size_t rows = (size_t)(last - r < ENGRAM_CANONICAL_ROWS ? last - r : ENGRAM_CANONICAL_ROWS);
+        struct engram_base_rows base = {prepared->view.data + (size_t)r * prepared->view.stride,
+                                        prepared->view.stride};
+        tile(&queries, b->queries, &base, rows, prepared->dim, b->raw);
+        b->counts->canonical += rows * b->queries;
+        for (size_t q = 0; q < b->queries; q++) {
+            double *raw = b->raw + q * rows; /* compacted in place: kept <= i */
+            size_t kept = 0;
+            for (size_t i = 0; i < rows; i++) {
+                size_t row = (size_t)r + i;
+                struct engram_candidate pair = {(uint32_t)q, (uint32_t)row};
+                bool live = prepared->live[row >> 3] >> (row & 7) & 1;
+                if (live && eligible(b, pair)) {
+                    b->candidates[kept] = pair;
+                    raw[kept++] = raw[i];
+                }
+            }
+            settle(b, b->candidates, raw, kept);
+        }
+    }
+}
+
+/* One pass of all strips over `panels` panels; returns how many candidates it found. */
+static uint64_t scan_panels(struct block *b, size_t panel, size_t panels)
+{
+    const struct engram_prepared *prepared = b->context->prepared;
+    const struct engram_kernels *kernels = prepared->kernels;
+    size_t depth = prepared->f32.bound.depth;
+    size_t most = panels * kernels->f32_rows * kernels->f32_queries;
+    uint64_t found = 0;
+
+    for (size_t s = 0; s < strip_count(b->context, b->queries); s++) {
+        if (b->candidate_room - b->candidate_count < most) {
+            rescore(b);
+        }
+        struct engram_f32_strip args = {
+            .strip = b->strips + s * kernels->f32_queries * depth,
+            .panels = prepared->f32.panels + panel * kernels->f32_rows * depth,
+            .threshold = b->threshold + s * kernels->f32_queries,
+            .live = prepared->live + panel * kernels->f32_rows / 8,
+            .depth = depth,
+            .panel_count = panels,
+            .first_query = (uint32_t)(s * kernels->f32_queries),
+            .first_row = (uint32_t)(panel * kernels->f32_rows),
+        };
+        size_t count = kernels->f32_tile(&args, b->candidates + b->candidate_count);
+        b->candidate_count += count;
+        found += count;
+    }
+    rescore(b);
+    return found;
+}
+
+static void report(const struct block *b, int64_t rows)
+{
+    uint64_t pairs = (uint64_t)rows * b->queries;
+    b->counts->pairs += pairs;
+    (void)__atomic_fetch_add(b->context->pairs_done, pairs, __ATOMIC_RELAXED);
+}
+
+/* The filtered scan. Steps start with a single panel, because until the first limits are known
+ * everything survives. */
+static enum engram_status scan_f32(struct block *b)
+{
+    const struct engram_prepared *prepared = b->context->prepared;
+    int64_t width = (int64_t)prepared->kernels->f32_rows;
+    size_t most = b->context->collector->tiling.block_panels;
+    size_t panel = (size_t)(b->item->first_row / width);
+    size_t end = (size_t)((b->item->last_row + width - 1) / width);
+    int heavy = 0;
+
+    for (size_t step = 1; panel < end; step = step * 2 < most ? step * 2 : most) {
+        size_t panels = end - panel < step ? end - panel : step;
+        int64_t first = (int64_t)panel * width;
+        int64_t last = (int64_t)(panel + panels) * width;
+        last = last < b->item->last_row ? last : b->item->last_row;
+        if (engram_request_cancelled(b->context->request)) {
+            return ENGRAM_ERR_CANCELLED;
+        }
+        if (heavy > 0) {
+            scan_canonical(b, first, last);
+            heavy--;
+        } else {
+            uint64_t found = scan_panels(b, panel, panels);
+            uint64_t pairs = (uint64_t)(last - first) * b->queries;
+            heavy = step == most && found > pairs / HEAVY_SHARE ? HEAVY_BLOCKS : 0;
+        }
+        report(b, last - first);
+        panel += panels;
+    }
+    return ENGRAM_OK;
+}
+
+static enum engram_status scan_all(struct block *b)
+{
+    for (int64_t r = b->item->first_row; r < b->item->last_row; r += ENGRAM_CANONICAL_ROWS) {
+        int64_t last = r + ENGRAM_CANONICAL_ROWS;
+        last = last < b->item->last_row ? last : b->item->last_row;
+        if (engram_request_cancelled(b->context->request)) {
+            return ENGRAM_ERR_CANCELLED;
+        }
+        scan_canonical(b, r, last);
+        report(b, last - r);
+    }
+    return ENGRAM_OK;
+}
+
+enum engram_status engram_block_run(const struct engram_block_context *context,
+                                    const struct engram_item *item, struct engram_scratch *scratch,
+                                    struct engram_block_counts *counts)
+{
+    const struct engram_collector *collector = context->collector;
+    struct block b = {.context = context, .item = item, .counts = counts, .queries = item->queries};
+
+    if (take_scratch(&b, scratch) && load_queries(&b, scratch)) {
+        b.collected = collector->ops->begin(collector, item, scratch, b.limit);
+    }
+    if (b.collected == NULL) {
+        collector->ops->fail(collector, item);
+        return ENGRAM_ERR_RESOURCE;
+    }
+    for (size_t q = 0; q < b.queries; q++) {
+        refresh_threshold(&b, q);
+    }
+    enum engram_status status = context->filter == ENGRAM_FILTER_F32 ? scan_f32(&b) : scan_all(&b);
+    if (status != ENGRAM_OK) {
+        collector->ops->fail(collector, item);
+        return status;
+    }
+    collector->ops->finish(b.collected);
+    return ENGRAM_OK;
+}

@@ -1,0 +1,103 @@
+/* Where the survivors of a filter go. A collector decides which answers a query keeps, and with
+ * that how bad an answer may be to matter: limit[q], a key. Two so far: the k best, and all pairs
+ * within the limits.
+ *
+ * One collector serves a whole unit and is read-only during the parallel loop; what an item needs
+ * to remember lives in a state that `begin` makes in the item's scratch memory. */
+#ifndef ENGRAM_SEARCH_COLLECTOR_H
+#define ENGRAM_SEARCH_COLLECTOR_H
+
+#include "engram/arena.h"
+#include "search/partial.h"
+#include "search/request.h"
+#include "search/tiling.h"
+
+/* One parallel iteration: a block of queries against a segment of the base. */
+struct engram_item {
+    int64_t index; /* segment * blocks + block */
+    int64_t block;
+    int64_t segment;
+    int64_t first_query; /* within the unit */
+    size_t queries;
+    int64_t first_row; /* within the prepared set */
+    int64_t last_row;
+};
+
+struct engram_collector;
+
+struct engram_collector_ops {
+    /* Answers an item buffers a query, for the tiling. */
+    size_t (*kept)(const struct engram_collector *collector);
+    /* Bytes of scratch that `begin` takes for an item of `queries` queries. */
+    size_t (*scratch_size)(const struct engram_collector *collector, size_t queries);
+    /* Memory that depends on the tiling; called once, before the loop. */
+    enum engram_status (*open)(struct engram_collector *collector);
+    /* Starts an item: sets limit[0, queries). NULL when scratch memory fails. */
+    void *(*begin)(const struct engram_collector *collector, const struct engram_item *item,
+                   struct engram_scratch *scratch, double *limit);
+    /* Takes scored pairs, all eligible and within the request's limits, in any order but each at
+     * most once an item; tightens limit[]. */
+    void (*offer)(void *state, const struct engram_candidate *pairs, const double *scores,
+                  size_t count, double *limit);
+    /* Ends an item: what it keeps goes to memory of the collector. */
+    void (*finish)(void *state);
+    /* An item that got no scratch: no answers. */
+    void (*fail)(const struct engram_collector *collector, const struct engram_item *item);
+    /* Whether the calling thread should run this item in this round of the loop. */
+    bool (*wants)(const struct engram_collector *collector, const struct engram_item *item);
+    /* After a round. `*again`: some items are not done, because their answers did not fit; there
+     * is more room now, and another round must follow. */
+    enum engram_status (*again)(struct engram_collector *collector, bool *again);
+    /* Gathers everything. */
+    enum engram_status (*gather)(struct engram_collector *collector, struct engram_partial *out);
+    void (*close)(struct engram_collector *collector);
+};
+
+/* What all collectors share; each embeds it first. */
+struct engram_collector {
+    const struct engram_collector_ops *ops;
+    const struct engram_request *request;
+    const struct engram_partial *known; /* answers found earlier: they tighten limits; or NULL */
+    struct engram_tiling tiling;        /* set before `open` */
+    struct engram_order order;
+    int64_t queries;
+    int64_t first_query;    /* global row of the unit's first query */
+    int64_t base_first_row; /* global row of the prepared set's first row */
+    int64_t base_rows;
+    int threads;
+};
+
+/* The k best of every query. */
+struct engram_topk {
+    struct engram_collector common;
+    size_t keep;              /* k, at most the base rows */
+    size_t capacity;          /* answers buffered before the worst are dropped */
+    struct engram_hit *slots; /* [queries][segments][keep] */
+    uint32_t *counts;         /* [queries][segments] */
+};
+extern const struct engram_collector_ops engram_topk_ops;
+void engram_topk_init(struct engram_topk *topk);
+
+/* Every pair within the limits. */
+struct engram_pair_collector {
+    struct engram_collector common;
+    struct engram_pair_sink *sinks; /* [threads] room that items append to during a round */
+    struct engram_pair_item *items; /* [segments x blocks] where the answers of each item are */
+    struct engram_pair_room *rooms; /* full sinks of earlier rounds, newest first */
+    size_t room;                    /* answers a sink has room for */
+};
+extern const struct engram_collector_ops engram_pair_ops;
+
+/* The key that `known` answers of query q (within the unit) allow: its k-th, or `max_key`. */
+static inline double engram_known_limit(const struct engram_collector *collector, int64_t query)
+{
+    const struct engram_partial *known = collector->known;
+    double limit = collector->request->max_key;
+    if (known != NULL && known->indptr[query + 1] - known->indptr[query] >= known->k) {
+        double key = engram_key(collector->order, known->hits[known->indptr[query + 1] - 1].score);
+        limit = key < limit ? key : limit;
+    }
+    return limit;
+}
+
+#endif

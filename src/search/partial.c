@@ -1,0 +1,189 @@
+#include "search/partial.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/endian.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/size.h"
+
+enum engram_status engram_partial_create(enum engram_metric metric, int64_t first_query,
+                                         int64_t queries, int64_t k, int64_t hit_count,
+                                         const struct engram_log *log,
+                                         struct engram_partial *partial)
+{
+    size_t bytes;
+    *partial = (struct engram_partial){
+        .metric = metric, .first_query = first_query, .queries = queries, .k = k};
+    if (engram_size_mul((size_t)hit_count, sizeof(struct engram_hit), &bytes)) {
+        partial->indptr = calloc((size_t)queries + 1, sizeof *partial->indptr);
+        partial->hits = malloc(bytes > 0 ? bytes : 1);
+    }
+    if (partial->indptr == NULL || partial->hits == NULL) {
+        engram_partial_free(partial);
+        return engram_fail(log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory for the %lld answers of %lld queries",
+                           (long long)hit_count, (long long)queries);
+    }
+    return ENGRAM_OK;
+}
+
+void engram_partial_free(struct engram_partial *partial)
+{
+    free(partial->indptr);
+    free(partial->hits);
+    *partial = (struct engram_partial){0};
+}
+
+/* Merges two sorted lists of one query, dropping second copies of a row, up to `limit` answers. */
+static int64_t merge_lists(const struct engram_hit *a, int64_t a_count, const struct engram_hit *b,
+                           int64_t b_count, int64_t limit, struct engram_order order,
+                           struct engram_hit *out)
+{
+    int64_t count = 0;
+    while ((a_count > 0 || b_count > 0) && count < limit) {
+        /* A row has one canonical score, so copies of it meet here as equals. */
+        if (a_count > 0 && b_count > 0 && a->tag == b->tag) {
+            b++;
+            b_count--;
+        } else if (b_count == 0 || (a_count > 0 && engram_hit_less(order, a, b))) {
+            out[count++] = *a++;
+            a_count--;
+        } else {
+            out[count++] = *b++;
+            b_count--;
+        }
+    }
+    return count;
+}
+
+enum engram_status engram_partial_merge(struct engram_partial *into,
+                                        const struct engram_partial *from,
+                                        const struct engram_log *log)
+{
+    struct engram_partial merged;
+    struct engram_order order = engram_metric_order(into->metric);
+    int64_t used = 0;
+
+    if (into->metric != from->metric || into->first_query != from->first_query ||
+        into->queries != from->queries || into->k != from->k) {
+        return engram_fail(log, ENGRAM_ERR_INTERNAL,
+                           "partials of different units cannot be merged");
+    }
+    enum engram_status status = engram_partial_create(
+        into->metric, into->first_query, into->queries, into->k,
+        into->indptr[into->queries] + from->indptr[from->queries], log, &merged);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    for (int64_t q = 0; q < into->queries; q++) {
+        int64_t a = into->indptr[q];
+        int64_t b = from->indptr[q];
+        used += merge_lists(into->hits + a, into->indptr[q + 1] - a, from->hits + b,
+                            from->indptr[q + 1] - b, into->k, order, merged.hits + used);
+        merged.indptr[q + 1] = used;
+    }
+    engram_partial_free(into);
+    *into = merged;
+    return ENGRAM_OK;
+}
+
+/* Serialised form, all little endian:
+ *   u64 magic, version, metric, first_query, queries, k; u64 counts[queries];
+ *   {f64 score bits, i64 row} hits[]; u64 XXH64 of everything before. */
+#define MAGIC 0x4c41495452415045U /* "EPARTIAL" */
+#define VERSION 1U
+#define HEADER_WORDS 6U
+
+size_t engram_partial_serialized_size(const struct engram_partial *partial)
+{
+    return 8 * (HEADER_WORDS + (size_t)partial->queries +
+                2 * (size_t)partial->indptr[partial->queries] + 1);
+}
+
+void engram_partial_serialize(const struct engram_partial *partial, unsigned char *bytes)
+{
+    const uint64_t header[HEADER_WORDS] = {MAGIC,
+                                           VERSION,
+                                           (uint64_t)partial->metric,
+                                           (uint64_t)partial->first_query,
+                                           (uint64_t)partial->queries,
+                                           (uint64_t)partial->k};
+    unsigned char *to = bytes;
+    for (size_t i = 0; i < HEADER_WORDS; i++, to += 8) {
+        engram_store64le(to, header[i]);
+    }
+    for (int64_t q = 0; q < partial->queries; q++, to += 8) {
+        engram_store64le(to, (uint64_t)(partial->indptr[q + 1] - partial->indptr[q]));
+    }
+    for (int64_t i = 0; i < partial->indptr[partial->queries]; i++, to += 16) {
+        uint64_t bits;
+        memcpy(&bits, &partial->hits[i].score, sizeof bits);
+        engram_store64le(to, bits);
+        engram_store64le(to + 8, (uint64_t)partial->hits[i].tag);
+    }
+    engram_store64le(to, engram_hash64(bytes, (size_t)(to - bytes), 0));
+}
+
+/* Reads counts and answers; false when they contradict each other or are out of order. */
+static bool read_body(const unsigned char *counts, const unsigned char *hits, int64_t hit_count,
+                      struct engram_partial *partial)
+{
+    struct engram_order order = engram_metric_order(partial->metric);
+    for (int64_t q = 0; q < partial->queries; q++) {
+        uint64_t count = engram_load64le(counts + 8 * q);
+        if (count > (uint64_t)(hit_count - partial->indptr[q]) || count > (uint64_t)partial->k) {
+            return false;
+        }
+        partial->indptr[q + 1] = partial->indptr[q] + (int64_t)count;
+        for (int64_t i = partial->indptr[q]; i < partial->indptr[q + 1]; i++) {
+            uint64_t bits = engram_load64le(hits + 16 * i);
+            struct engram_hit *hit = &partial->hits[i];
+            memcpy(&hit->score, &bits, sizeof bits);
+            hit->tag = (int64_t)engram_load64le(hits + 16 * i + 8);
+            if (hit->tag < 0 || !isfinite(hit->score) ||
+                (i > partial->indptr[q] && !engram_hit_less(order, hit - 1, hit))) {
+                return false;
+            }
+        }
+    }
+    return partial->indptr[partial->queries] == hit_count;
+}
+
+enum engram_status engram_partial_deserialize(const unsigned char *bytes, size_t size,
+                                              const struct engram_log *log,
+                                              struct engram_partial *partial)
+{
+    const char *const damaged = "a serialised partial is damaged";
+    uint64_t header[HEADER_WORDS];
+    size_t words = size / 8;
+
+    *partial = (struct engram_partial){0};
+    if (size % 8 != 0 || words < HEADER_WORDS + 1 ||
+        engram_load64le(bytes + size - 8) != engram_hash64(bytes, size - 8, 0)) {
+        return engram_fail(log, ENGRAM_ERR_DATA, "%s: wrong size or checksum", damaged);
+    }
+    for (size_t i = 0; i < HEADER_WORDS; i++) {
+        header[i] = engram_load64le(bytes + 8 * i);
+    }
+    words -= HEADER_WORDS + 1;
+    if (header[0] != MAGIC || header[1] != VERSION || header[2] > ENGRAM_SQEUCLIDEAN ||
+        header[3] > INT64_MAX || header[4] > words || header[5] == 0 || header[5] > INT64_MAX ||
+        (words - header[4]) % 2 != 0) {
+        return engram_fail(log, ENGRAM_ERR_DATA, "%s: unusable header", damaged);
+    }
+    int64_t hit_count = (int64_t)((words - header[4]) / 2);
+    enum engram_status status =
+        engram_partial_create((enum engram_metric)header[2], (int64_t)header[3], (int64_t)header[4],
+                              (int64_t)header[5], hit_count, log, partial);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    const unsigned char *counts = bytes + (size_t)8 * HEADER_WORDS;
+    if (!read_body(counts, counts + 8 * header[4], hit_count, partial)) {
+        engram_partial_free(partial);
+        return engram_fail(log, ENGRAM_ERR_DATA, "%s: answers out of order", damaged);
+    }
+    return ENGRAM_OK;
+}

@@ -1,0 +1,239 @@
+/* Preparing a base set: look at every row, take what must be copied, pack. */
+#include "search/prepared.h"
+
+#include <omp.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/pages.h"
+#include "base/size.h"
+#include "search/team.h"
+
+/* What one pass over the rows finds. */
+struct survey {
+    struct engram_bad_row bad;
+    double largest; /* magnitude over the finite rows */
+    int64_t skipped;
+    bool needs_scale; /* some cosine row has to be multiplied */
+};
+
+static bool cancelled(const int *cancel)
+{
+    return cancel != NULL && __atomic_load_n(cancel, __ATOMIC_RELAXED) != 0;
+}
+
+static void survey_join(struct survey *into, const struct survey *from)
+{
+    engram_bad_row_join(&into->bad, &from->bad);
+    into->largest = from->largest > into->largest ? from->largest : into->largest;
+    into->skipped += from->skipped;
+    into->needs_scale = into->needs_scale || from->needs_scale;
+}
+
+/* Looks at all rows and fills prepared->live. Eight rows share a byte of `live`, so threads take
+ * rows in groups of eight. */
+static struct survey survey_rows(struct engram_prepared *prepared, const struct engram_set *base,
+                                 int team)
+{
+    struct survey all = {ENGRAM_BAD_ROW_NONE, 0, 0, false};
+#pragma omp parallel num_threads(team)
+    {
+        fenv_t saved;
+        struct survey mine = {ENGRAM_BAD_ROW_NONE, 0, 0, false};
+        engram_fp_enter(&saved);
+#pragma omp for schedule(static)
+        for (int64_t group = 0; group < (base->rows + 7) / 8; group++) {
+            unsigned bits = 0;
+            for (int64_t r = group * 8; r < base->rows && r < group * 8 + 8; r++) {
+                struct engram_row_look look =
+                    engram_row_look(base->dtype, engram_set_row(base, r), prepared->dim);
+                engram_bad_row_note(&mine.bad, &look, prepared->metric, r);
+                if (!look.finite) {
+                    mine.skipped++;
+                    continue;
+                }
+                bits |= 1U << (r & 7);
+                mine.largest = look.largest > mine.largest ? look.largest : mine.largest;
+                mine.needs_scale = mine.needs_scale || (prepared->metric == ENGRAM_COSINE &&
+                                                        engram_cosine_exponent(look.largest) != 0);
+            }
+            prepared->live[group] = (uint8_t)bits;
+        }
+#pragma omp critical(engram_survey)
+        survey_join(&all, &mine);
+        engram_fp_leave(&saved);
+    }
+    return all;
+}
+
+/* Rows in the type that the kernels read, in our own memory, scaled for cosine where needed. */
+static enum engram_status copy_rows(struct engram_prepared *prepared, const struct engram_set *base,
+                                    int team, const struct engram_log *log)
+{
+    size_t element = prepared->type == ENGRAM_WORK_F32 ? sizeof(float) : sizeof(double);
+    size_t stride = prepared->dim * element;
+    if (!engram_size_mul((size_t)base->rows, stride, &prepared->owned_bytes) ||
+        (prepared->owned = engram_pages_alloc(prepared->owned_bytes)) == NULL) {
+        return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for a copy of the base");
+    }
+    double *wide_all = calloc((prepared->dim + 8) * (size_t)team, sizeof *wide_all);
+    if (wide_all == NULL) {
+        return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for a copy of the base");
+    }
+#pragma omp parallel num_threads(team)
+    {
+        fenv_t saved;
+        double *wide = wide_all + (prepared->dim + 8) * (size_t)omp_get_thread_num();
+        engram_fp_enter(&saved);
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < base->rows; r++) {
+            const void *row = engram_set_row(base, r);
+            unsigned char *to = (unsigned char *)prepared->owned + (size_t)r * stride;
+            engram_row_widen(base->dtype, row, prepared->dim, wide);
+            if (prepared->metric == ENGRAM_COSINE && prepared->type == ENGRAM_WORK_F64) {
+                struct engram_row_look look = engram_row_look(ENGRAM_F64, wide, prepared->dim);
+                if (look.finite) {
+                    engram_row_scale_cosine(wide, prepared->dim, look.largest);
+                }
+            }
+            for (size_t i = 0; i < prepared->dim; i++) {
+                if (prepared->type == ENGRAM_WORK_F32) {
+                    ((float *)(void *)to)[i] = (float)wide[i];
+                } else {
+                    ((double *)(void *)to)[i] = wide[i];
+                }
+            }
+        }
+        engram_fp_leave(&saved);
+    }
+    free(wide_all);
+    prepared->view = (struct engram_base_rows){prepared->owned, stride};
+    return ENGRAM_OK;
+}
+
+/* Canonical self products: a row against itself, widened on one side. */
+static enum engram_status self_products(struct engram_prepared *prepared, int team,
+                                        const struct engram_log *log)
+{
+    enum engram_dtype dtype = prepared->type == ENGRAM_WORK_F32 ? ENGRAM_F32 : ENGRAM_F64;
+    engram_canonical_tile_fn tile =
+        prepared->kernels->canonical_tile[ENGRAM_OP_DOT][prepared->type];
+    double *wide_all = calloc((prepared->dim + 8) * (size_t)team, sizeof *wide_all);
+    prepared->self_products = calloc((size_t)prepared->rows + 1, sizeof(double));
+    if (wide_all == NULL || prepared->self_products == NULL) {
+        free(wide_all);
+        return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for the norms of the base");
+    }
+#pragma omp parallel num_threads(team)
+    {
+        fenv_t saved;
+        double *wide = wide_all + (prepared->dim + 8) * (size_t)omp_get_thread_num();
+        engram_fp_enter(&saved);
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < prepared->rows; r++) {
+            if ((prepared->live[r >> 3] >> (r & 7) & 1) == 0) {
+                continue;
+            }
+            struct engram_base_rows row = {prepared->view.data + (size_t)r * prepared->view.stride,
+                                           prepared->view.stride};
+            struct engram_wide_rows query = {wide, prepared->dim};
+            engram_row_widen(dtype, row.data, prepared->dim, wide);
+            tile(&query, 1, &row, 1, prepared->dim, &prepared->self_products[r]);
+        }
+        engram_fp_leave(&saved);
+    }
+    free(wide_all);
+    return ENGRAM_OK;
+}
+
+/* Everything after the arguments are known to be good. */
+static enum engram_status fill(struct engram_prepared *prepared, const struct engram_set *base,
+                               const struct engram_search_options *options, int team)
+{
+    const struct engram_log *log = &options->log;
+    /* Whole panels of any kernel set are covered, so that the tile reads zeros past the end. */
+    prepared->live = calloc((size_t)base->rows / 8 + ENGRAM_F32_ROWS_MAX, 1);
+    if (prepared->live == NULL) {
+        return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for the base");
+    }
+    struct survey survey = survey_rows(prepared, base, team);
+    prepared->skipped = survey.skipped;
+    enum engram_status status =
+        engram_bad_row_status(&survey.bad, "base", 0, prepared->metric, log);
+
+    bool borrowed = (base->dtype == ENGRAM_F32 || base->dtype == ENGRAM_F64) && !survey.needs_scale;
+    if (status == ENGRAM_OK && borrowed) {
+        prepared->view = (struct engram_base_rows){base->data, base->stride};
+    } else if (status == ENGRAM_OK) {
+        status = copy_rows(prepared, base, team, log);
+    }
+    if (status == ENGRAM_OK && prepared->metric == ENGRAM_COSINE) {
+        status = self_products(prepared, team, log);
+    }
+    if (status == ENGRAM_OK && cancelled(options->cancel)) {
+        status = ENGRAM_ERR_CANCELLED;
+    }
+    if (status == ENGRAM_OK && options->filter != ENGRAM_FILTER_CANONICAL && base->dim > 0 &&
+        base->dim <= ENGRAM_F32_DIM_MAX && base->rows > 0) {
+        status = engram_f32_pack_make(prepared, survey.largest, team, log);
+    }
+    return status;
+}
+
+enum engram_status engram_prepare(const struct engram_set *base,
+                                  const struct engram_search_options *options,
+                                  struct engram_prepared **prepared)
+{
+    struct engram_set set;
+    const struct engram_kernels *kernels;
+    int team;
+
+    if (options == NULL || options->size != sizeof *options || prepared == NULL) {
+        return ENGRAM_ERR_USAGE;
+    }
+    *prepared = NULL;
+    enum engram_status status = engram_set_check(base, "base", &options->log, &set);
+    if (status == ENGRAM_OK && !engram_metric_valid(options->metric)) {
+        status = engram_fail(&options->log, ENGRAM_ERR_USAGE, "unknown metric");
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_kernels_select(options->isa, &options->log, &kernels);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_team_size(options->threads, &options->log, &team);
+    }
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    struct engram_prepared *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return engram_fail(&options->log, ENGRAM_ERR_RESOURCE, "not enough memory for the base");
+    }
+    made->metric = options->metric;
+    made->kernels = kernels;
+    made->type = engram_work_type_of(set.dtype);
+    made->rows = set.rows;
+    made->dim = (size_t)set.dim;
+    fenv_t saved;
+    engram_fp_enter(&saved);
+    status = fill(made, &set, options, team);
+    engram_fp_leave(&saved);
+    if (status != ENGRAM_OK) {
+        engram_prepared_free(made);
+        return status;
+    }
+    *prepared = made;
+    return ENGRAM_OK;
+}
+
+void engram_prepared_free(struct engram_prepared *prepared)
+{
+    if (prepared == NULL) {
+        return;
+    }
+    engram_f32_pack_free(&prepared->f32);
+    engram_pages_free(prepared->owned, prepared->owned_bytes);
+    free(prepared->self_products);
+    free(prepared->live);
+    free(prepared);
+}

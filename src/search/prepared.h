@@ -1,0 +1,48 @@
+/* A prepared base set, from the inside. */
+#ifndef ENGRAM_SEARCH_PREPARED_H
+#define ENGRAM_SEARCH_PREPARED_H
+
+#include "search/bound_f32.h"
+#include "search/rows.h"
+
+/* Rows packed for the float32 tile. */
+struct engram_f32_pack {
+    float *panels; /* [panel_count][bound.depth][kernels->f32_rows]; NULL: not packed */
+    size_t bytes;
+    size_t panel_count;
+    double *mean; /* [dim], subtracted from both sides; NULL: nothing is */
+    struct engram_f32_bound bound;
+};
+
+struct engram_prepared {
+    enum engram_metric metric;
+    const struct engram_kernels *kernels;
+    enum engram_work_type type;
+    int64_t rows;
+    size_t dim;
+    struct engram_base_rows view; /* the caller's memory or `owned` */
+    void *owned;
+    size_t owned_bytes;
+    double *self_products; /* canonical xx a row; cosine only, else NULL */
+    uint8_t *live;         /* bit r: row r is finite and may be an answer; zero past the end */
+    int64_t skipped;       /* rows that are not finite */
+    struct engram_f32_pack f32;
+};
+
+/* Bytes of the packed copy for a plan. */
+size_t engram_f32_pack_bytes(const struct engram_kernels *kernels, enum engram_metric metric,
+                             int64_t rows, int64_t dim);
+
+/* pack_f32.c: fills prepared->f32, on `team` threads. `largest`: magnitude of all live rows. */
+enum engram_status engram_f32_pack_make(struct engram_prepared *prepared, double largest, int team,
+                                        const struct engram_log *log);
+void engram_f32_pack_free(struct engram_f32_pack *pack);
+
+/* One row, widened, as it goes into the tile: `depth` values. `self_product` is the canonical qq
+ * (cosine). `dense` has room for depth floats. For queries `query` is filled; for base rows it is
+ * NULL and the base's exponent is used. */
+void engram_f32_project(const struct engram_f32_bound *bound, const double *mean, const double *row,
+                        double self_product, double largest, struct engram_f32_query *query,
+                        float *dense);
+
+#endif

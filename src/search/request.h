@@ -1,0 +1,26 @@
+/* What is asked of a unit; the internal form of struct engram_search_options. */
+#ifndef ENGRAM_SEARCH_REQUEST_H
+#define ENGRAM_SEARCH_REQUEST_H
+
+#include "search/metric.h"
+
+struct engram_request {
+    enum engram_metric metric;
+    int64_t k;        /* INT64_MAX: no limit */
+    double max_key;   /* answers have key <= max_key .. */
+    double min_score; /* .. and score >= min_score */
+    bool self;        /* a row never matches the query with the same global row number */
+    enum engram_filter filter;
+    int threads;
+    const int *cancel;
+    void (*progress)(void *context, uint64_t pairs_done, uint64_t pairs_total);
+    void *progress_context;
+    struct engram_log log;
+};
+
+static inline bool engram_request_cancelled(const struct engram_request *request)
+{
+    return request->cancel != NULL && __atomic_load_n(request->cancel, __ATOMIC_RELAXED) != 0;
+}
+
+#endif

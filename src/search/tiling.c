@@ -1,0 +1,76 @@
+#include "search/tiling.h"
+
+/* Panels of one base block: half of the smallest L2 in use today (512 KiB), the rest is for
+ * strips and candidates. */
+#define BLOCK_BYTES ((size_t)192 << 10)
+#define BLOCK_PANELS_MAX 32
+
+/* Strips of an item. A base block comes from memory once an item, so 16 x 6 queries mean 48
+ * flop a byte, which one core's share of memory bandwidth can feed. */
+#define STRIPS_MAX 20
+#define STRIPS_GOOD 12
+
+/* Scratch of an item for wide queries, strips and answers. */
+#define ITEM_BYTES ((size_t)4 << 20)
+
+/* A segment below this is all warm-up: thresholds have no time to tighten. */
+#define SEGMENT_ROWS_MIN 2048
+#define ITEMS_PER_THREAD 4
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Strips an item may have for its scratch to stay within ITEM_BYTES; at least one. */
+static int64_t strips_that_fit(const struct engram_tiling_input *input)
+{
+    size_t per_query = input->dim * sizeof(double) + input->depth * sizeof(float) +
+                       input->kept * 16 + ENGRAM_CANONICAL_ROWS * sizeof(double);
+    size_t strips = ITEM_BYTES / (per_query * input->strip);
+    return strips < 1 ? 1 : strips > STRIPS_MAX ? STRIPS_MAX : (int64_t)strips;
+}
+
+/* Among the good sizes, the one whose busiest thread has the least to do. */
+static int64_t balanced_strips(const struct engram_tiling_input *input, int64_t strips,
+                               int64_t most)
+{
+    int64_t best = most;
+    int64_t best_load = INT64_MAX;
+    for (int64_t s = most; s >= (most < STRIPS_GOOD ? most : STRIPS_GOOD); s--) {
+        int64_t load = ceil_div(ceil_div(strips, s), input->threads) * s;
+        if (load < best_load) {
+            best = s;
+            best_load = load;
+        }
+    }
+    return best;
+}
+
+struct engram_tiling engram_tiling_make(const struct engram_tiling_input *input)
+{
+    struct engram_tiling tiling = {0};
+    int64_t strips = ceil_div(input->queries > 0 ? input->queries : 1, (int64_t)input->strip);
+    int64_t most = strips_that_fit(input);
+    int64_t item_strips = balanced_strips(input, strips, most < strips ? most : strips);
+
+    tiling.block_queries = (size_t)item_strips * input->strip;
+    tiling.blocks = ceil_div(input->queries, (int64_t)tiling.block_queries);
+
+    size_t panel_bytes = input->panel * (input->depth > 0 ? input->depth : 1) * sizeof(float);
+    size_t panels = BLOCK_BYTES / panel_bytes;
+    tiling.block_panels = panels < 1 ? 1 : panels > BLOCK_PANELS_MAX ? BLOCK_PANELS_MAX : panels;
+
+    int64_t wanted =
+        ceil_div((int64_t)input->threads * ITEMS_PER_THREAD, tiling.blocks > 0 ? tiling.blocks : 1);
+    int64_t possible = input->rows / SEGMENT_ROWS_MIN;
+    tiling.segments = wanted < possible ? wanted : possible;
+    if (tiling.segments < 1 || input->threads == 1 ||
+        tiling.blocks >= (int64_t)input->threads * ITEMS_PER_THREAD) {
+        tiling.segments = 1;
+    }
+    /* 64 rows: a byte boundary of the live bits and a whole panel of every kernel set. */
+    tiling.segment_rows = ceil_div(ceil_div(input->rows, tiling.segments), 64) * 64;
+    tiling.segments = tiling.segment_rows == 0 ? 0 : ceil_div(input->rows, tiling.segment_rows);
+    return tiling;
+}

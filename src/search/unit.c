@@ -1,0 +1,282 @@
+#include "search/unit.h"
+
+#include <inttypes.h>
+#include <omp.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "search/block.h"
+#include "search/team.h"
+
+/* Below these the packed copy costs more than it saves. */
+#define FEW_QUERIES 4
+#define FEW_ROWS 64
+
+/* Progress is reported at most this often. */
+#define PROGRESS_NS ((uint64_t)100 * 1000 * 1000)
+
+void (*engram_unit_loop_hook)(bool entering) = NULL;
+size_t engram_unit_arena_limit = (size_t)-1;
+
+enum engram_filter engram_filter_choose(enum engram_filter filter, int64_t queries, int64_t rows,
+                                        int64_t dim)
+{
+    if (dim == 0 || dim > ENGRAM_F32_DIM_MAX) {
+        return ENGRAM_FILTER_CANONICAL;
+    }
+    if (filter == ENGRAM_FILTER_AUTO) {
+        return queries <= FEW_QUERIES || rows <= FEW_ROWS ? ENGRAM_FILTER_CANONICAL
+                                                          : ENGRAM_FILTER_F32;
+    }
+    return filter;
+}
+
+enum engram_status engram_queries_check(const struct engram_prepared *prepared,
+                                        const struct engram_query_rows *queries,
+                                        const struct engram_request *request, int64_t *skipped)
+{
+    struct engram_bad_row bad = ENGRAM_BAD_ROW_NONE;
+    const struct engram_set *set = &queries->set;
+    int64_t not_finite = 0;
+    int team;
+
+    if (set->dim != (int64_t)prepared->dim) {
+        return engram_fail(&request->log, ENGRAM_ERR_DATA,
+                           "queries have %" PRId64 " dimensions, the base has %zu", set->dim,
+                           prepared->dim);
+    }
+    enum engram_status status = engram_team_size(request->threads, &request->log, &team);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+#pragma omp parallel num_threads(team) reduction(+ : not_finite)
+    {
+        struct engram_bad_row mine = ENGRAM_BAD_ROW_NONE;
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < set->rows; r++) {
+            struct engram_row_look look =
+                engram_row_look(set->dtype, engram_set_row(set, r), prepared->dim);
+            engram_bad_row_note(&mine, &look, prepared->metric, r);
+            not_finite += !look.finite;
+        }
+#pragma omp critical(engram_queries_check)
+        engram_bad_row_join(&bad, &mine);
+    }
+    *skipped = not_finite;
+    return engram_bad_row_status(&bad, "queries", queries->first_row, prepared->metric,
+                                 &request->log);
+}
+
+/* What the threads of a round share. */
+struct round {
+    struct engram_block_context context;
+    struct engram_collector *collector;
+    size_t arena_size;
+    int team;
+    int status; /* atomic; the first failure */
+    uint64_t pairs_done;
+    uint64_t next_progress;
+    struct engram_search_stats *stats;
+};
+
+static void fail_round(struct round *round, enum engram_status status)
+{
+    int none = ENGRAM_OK;
+    (void)__atomic_compare_exchange_n(&round->status, &none, (int)status, false, __ATOMIC_RELAXED,
+                                      __ATOMIC_RELAXED);
+}
+
+static struct engram_item item_at(const struct engram_collector *collector, int64_t index)
+{
+    const struct engram_tiling *tiling = &collector->tiling;
+    struct engram_item item = {
+        .index = index, .block = index % tiling->blocks, .segment = index / tiling->blocks};
+    item.first_query = item.block * (int64_t)tiling->block_queries;
+    int64_t left = collector->queries - item.first_query;
+    item.queries = left < (int64_t)tiling->block_queries ? (size_t)left : tiling->block_queries;
+    item.first_row = item.segment * tiling->segment_rows;
+    int64_t end = item.first_row + tiling->segment_rows;
+    item.last_row = end < collector->base_rows ? end : collector->base_rows;
+    return item;
+}
+
+/* The calling thread, which OpenMP numbers 0, tells the caller how far we are. */
+static void tell_progress(struct round *round)
+{
+    const struct engram_request *request = round->context.request;
+    if (request->progress == NULL || omp_get_thread_num() != 0) {
+        return;
+    }
+    uint64_t now = engram_clock_ns();
+    if (now >= round->next_progress) {
+        round->next_progress = now + PROGRESS_NS;
+        request->progress(request->progress_context,
+                          __atomic_load_n(&round->pairs_done, __ATOMIC_RELAXED),
+                          round->context.pairs_total);
+    }
+}
+
+static void add_stats(struct engram_search_stats *stats, const struct engram_block_counts *counts,
+                      const uint64_t served[ENGRAM_SCRATCH_LEVELS],
+                      const struct engram_arena *arena)
+{
+    size_t high_water = engram_arena_high_water(arena);
+    stats->pairs += counts->pairs;
+    stats->rescored += counts->rescored;
+    stats->canonical += counts->canonical;
+    for (int level = 0; level < ENGRAM_SCRATCH_LEVELS; level++) {
+        stats->scratch[level] += served[level];
+    }
+    if (high_water > stats->arena_high_water) {
+        stats->arena_high_water = high_water;
+    }
+}
+
+/* One pass over all items that the collector wants. */
+static void run_round(struct round *round)
+{
+    const struct engram_tiling *tiling = &round->collector->tiling;
+    int64_t items = tiling->blocks * tiling->segments;
+#pragma omp parallel num_threads(round->team)
+    {
+        fenv_t saved;
+        struct engram_arena arena;
+        struct engram_block_counts counts = {0};
+        uint64_t served[ENGRAM_SCRATCH_LEVELS] = {0};
+        engram_fp_enter(&saved);
+        if (engram_arena_create(&arena, round->arena_size) != ENGRAM_OK) {
+            fail_round(round, ENGRAM_ERR_RESOURCE);
+        }
+        if (engram_unit_loop_hook != NULL) {
+            engram_unit_loop_hook(true);
+        }
+#pragma omp for schedule(dynamic) nowait
+        for (int64_t i = 0; i < items; i++) {
+            struct engram_item item = item_at(round->collector, i);
+            if (__atomic_load_n(&round->status, __ATOMIC_RELAXED) != ENGRAM_OK ||
+                !round->collector->ops->wants(round->collector, &item)) {
+                continue;
+            }
+            ENGRAM_SCRATCH_SCOPE(scratch, &arena, NULL, 0);
+            enum engram_status status = engram_block_run(&round->context, &item, &scratch, &counts);
+            engram_scratch_count(&scratch, served);
+            if (status != ENGRAM_OK) {
+                fail_round(round, status);
+            }
+            tell_progress(round);
+        }
+        if (engram_unit_loop_hook != NULL) {
+            engram_unit_loop_hook(false);
+        }
+#pragma omp critical(engram_unit_stats)
+        add_stats(round->stats, &counts, served, &arena);
+        engram_arena_destroy(&arena);
+        engram_fp_leave(&saved);
+    }
+}
+
+static enum engram_status run_rounds(struct round *round)
+{
+    bool again = true;
+    enum engram_status status = ENGRAM_OK;
+    while (status == ENGRAM_OK && again) {
+        run_round(round);
+        status = (enum engram_status)round->status;
+        if (status == ENGRAM_ERR_RESOURCE) {
+            return engram_fail(&round->context.request->log, status,
+                               "not enough scratch memory for the search (%zu bytes a thread)",
+                               round->arena_size);
+        }
+        if (status == ENGRAM_OK) {
+            status = round->collector->ops->again(round->collector, &again);
+        }
+    }
+    return status;
+}
+
+/* The collector and tiling of a unit are made; runs it. */
+static enum engram_status run_unit(struct round *round, struct engram_partial *out)
+{
+    const struct engram_prepared *prepared = round->context.prepared;
+    struct engram_collector *collector = round->collector;
+    bool packed = round->context.filter == ENGRAM_FILTER_F32;
+    struct engram_tiling_input input = {
+        .queries = collector->queries,
+        .rows = collector->base_rows,
+        .dim = prepared->dim,
+        .depth = packed ? prepared->f32.bound.depth : 0,
+        .strip = prepared->kernels->f32_queries,
+        .panel = prepared->kernels->f32_rows,
+        .kept = collector->ops->kept(collector),
+        .threads = round->team,
+    };
+    collector->tiling = engram_tiling_make(&input);
+    collector->threads = round->team;
+    round->arena_size = engram_block_scratch_size(&round->context);
+    if (round->arena_size > engram_unit_arena_limit) {
+        round->arena_size = engram_unit_arena_limit;
+    }
+    enum engram_status status = collector->ops->open(collector);
+    if (status == ENGRAM_OK) {
+        status = run_rounds(round);
+    }
+    if (status == ENGRAM_OK) {
+        status = collector->ops->gather(collector, out);
+    }
+    collector->ops->close(collector);
+    return status;
+}
+
+enum engram_status engram_unit_search(const struct engram_prepared *prepared,
+                                      int64_t base_first_row,
+                                      const struct engram_query_rows *queries, int64_t first,
+                                      int64_t last, const struct engram_request *request,
+                                      const struct engram_partial *known,
+                                      struct engram_partial *out, struct engram_search_stats *stats)
+{
+    bool all_pairs = request->k == INT64_MAX;
+    struct engram_topk topk = {.common.ops = &engram_topk_ops};
+    struct engram_pair_collector pairs = {.common.ops = &engram_pair_ops};
+    struct engram_collector *collector = all_pairs ? &pairs.common : &topk.common;
+
+    *out = (struct engram_partial){0};
+    collector->request = request;
+    collector->known = known;
+    collector->order = engram_metric_order(request->metric);
+    collector->queries = last - first;
+    collector->first_query = queries->first_row + first;
+    collector->base_first_row = base_first_row;
+    collector->base_rows = prepared->rows;
+    if (!all_pairs) {
+        engram_topk_init(&topk);
+    }
+    enum engram_filter filter =
+        engram_filter_choose(request->filter, last - first, prepared->rows, (int64_t)prepared->dim);
+    struct round round = {
+        .context = {.prepared = prepared,
+                    .queries = queries,
+                    .request = request,
+                    .collector = collector,
+                    .filter = prepared->f32.panels == NULL ? ENGRAM_FILTER_CANONICAL : filter,
+                    .first_query = first,
+                    .base_first_row = base_first_row,
+                    .pairs_total = (uint64_t)(last - first) * (uint64_t)prepared->rows},
+        .collector = collector,
+        .status = ENGRAM_OK,
+        .stats = stats,
+    };
+    round.context.pairs_done = &round.pairs_done;
+    enum engram_status status = engram_team_size(request->threads, &request->log, &round.team);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    stats->threads = round.team;
+    stats->isa = prepared->kernels->name;
+    stats->filter = round.context.filter;
+    fenv_t saved;
+    engram_fp_enter(&saved);
+    status = run_unit(&round, out);
+    engram_fp_leave(&saved);
+    return status;
+}

@@ -1,0 +1,44 @@
+/* A unit: a query range against a base range, answered by all threads. */
+#ifndef ENGRAM_SEARCH_UNIT_H
+#define ENGRAM_SEARCH_UNIT_H
+
+#include "search/collector.h"
+#include "search/prepared.h"
+
+/* Queries in any element type; `first_row` is the global row number of their first. */
+struct engram_query_rows {
+    struct engram_set set;
+    int64_t first_row;
+};
+
+/* Checks the queries once, before their first unit: dimension, limits on values (DATA, naming the
+ * row), and counts those that are not finite. */
+enum engram_status engram_queries_check(const struct engram_prepared *prepared,
+                                        const struct engram_query_rows *queries,
+                                        const struct engram_request *request, int64_t *skipped);
+
+/* Answers queries [first, last) of `queries` (checked) against the prepared set, whose first row
+ * has global number `base_first_row`. `known`, or NULL: a partial of the same queries against
+ * other base rows, whose k-th keys tighten the search; it is not merged in. `*out` is the
+ * caller's. Adds to `*stats`. Errors: USAGE, RESOURCE, CANCELLED. */
+enum engram_status engram_unit_search(const struct engram_prepared *prepared,
+                                      int64_t base_first_row,
+                                      const struct engram_query_rows *queries, int64_t first,
+                                      int64_t last, const struct engram_request *request,
+                                      const struct engram_partial *known,
+                                      struct engram_partial *out,
+                                      struct engram_search_stats *stats);
+
+/* The filter that would run: `filter` itself, or what AUTO means for this many queries. */
+enum engram_filter engram_filter_choose(enum engram_filter filter, int64_t queries, int64_t rows,
+                                        int64_t dim);
+
+/* For the test that proves that compute threads allocate nothing: called by every thread right
+ * after it enters (true) and right before it leaves the work-sharing loop. NULL otherwise. */
+extern void (*engram_unit_loop_hook)(bool entering);
+
+/* For the tests of the scratch levels: bytes of each thread's arena instead of what is needed;
+ * SIZE_MAX: off. */
+extern size_t engram_unit_arena_limit;
+
+#endif
