@@ -217,13 +217,14 @@ $(BUILD)/obj/bench.a: $(call objects_of,$(filter-out %/main.c,$(bench_src))) $(B
 	$(call say,AR)
 	$(quiet)$(archive)
 
-link_shared = $(CC) $(CFLAGS) $(LDFLAGS) $(ldflags) -shared -Wl,-soname,$(notdir $(@:.$(VERSION)=.$(SOVERSION)))
-$(core_so): $(call objects_of,$(core_src)) $(BUILD)/obj/sources
+link_shared = $(CC) $(CFLAGS) $(LDFLAGS) $(ldflags) -shared -Wl,--version-script=scripts/exports.map \
+              -Wl,-soname,$(notdir $(@:.$(VERSION)=.$(SOVERSION)))
+$(core_so): $(call objects_of,$(core_src)) $(BUILD)/obj/sources scripts/exports.map
 	$(call say,LD)
 	$(quiet)$(link_shared) -Wl,-z,defs -o $@ $(filter %.o,$^) $(libs)
 # Calls of the public functions go to libengram.so; the few hidden helpers of src/base that files
 # and jobs use too come from the archive, and stay hidden.
-$(BUILD)/libengram-h5.so.$(VERSION): $(call objects_of,$(h5_src)) $(core_so) $(core_a) $(BUILD)/obj/sources
+$(BUILD)/libengram-h5.so.$(VERSION): $(call objects_of,$(h5_src)) $(core_so) $(core_a) $(BUILD)/obj/sources scripts/exports.map
 	$(call say,LD)
 	$(quiet)$(link_shared) -Wl,-z,defs -Wl,--exclude-libs,libengram.a -o $@ \
 	  $(filter %.o,$^) $(core_so) $(core_a) $(libs_h5) $(libs)

@@ -269,7 +269,7 @@ static inline void engram_scratch_count(const struct engram_scratch *scratch,
 /* Declares `struct engram_scratch name`, begun, and ended where the enclosing scope ends. */
 #define ENGRAM_SCRATCH_SCOPE(name, arena, buffer, buffer_size)                                     \
     __attribute__((cleanup(engram_scratch_end))) struct engram_scratch name;                       \
-    engram_scratch_begin(&name, (arena), (buffer), (buffer_size))
+    engram_scratch_begin(&(name), (arena), (buffer), (buffer_size))
 
 #ifdef __cplusplus
 }

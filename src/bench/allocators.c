@@ -102,13 +102,28 @@ static FILE *start(char **arguments, char **environment, pid_t *child)
     return stream;
 }
 
+/* The child's line: the numbers of `result` in their order. */
 static bool read_line(FILE *stream, struct engram_bench_malloc *result)
 {
     char line[512];
-    return fgets(line, sizeof line, stream) != NULL &&
-           sscanf(line, "%lf %lf %lf %lf %lf %lf %lf", &result->size_ns[0], &result->size_ns[1],
-                  &result->size_ns[2], &result->size_all_ns[0], &result->size_all_ns[1],
-                  &result->size_all_ns[2], &result->over_arena) == 7;
+    double values[7];
+    char *at = line;
+
+    if (fgets(line, sizeof line, stream) == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        char *end = at;
+        values[i] = strtod(at, &end);
+        if (end == at) {
+            return false;
+        }
+        at = end;
+    }
+    memcpy(result->size_ns, values, sizeof result->size_ns);
+    memcpy(result->size_all_ns, values + 3, sizeof result->size_all_ns);
+    result->over_arena = values[6];
+    return true;
 }
 
 static bool measure(const char *name, const char *library, int threads,

@@ -43,7 +43,7 @@ uint64_t engram_bench_now(void);
 /* The compiler has to produce this pointer: it cannot drop or merge what made it. */
 static inline void *engram_bench_keep(void *pointer)
 {
-    __asm__ volatile("" : "+r"(pointer));
+    __asm__ volatile("" : : "r"(pointer));
     return pointer;
 }
 

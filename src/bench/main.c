@@ -13,7 +13,6 @@ static const struct {
     int (*run)(int argc, char **argv);
 } COMMANDS[] = {
     {"arena", "the arena against malloc, and its share of a kernel's time", engram_bench_arena},
-    /* peak and search go here */
 };
 #define COMMAND_COUNT (sizeof COMMANDS / sizeof COMMANDS[0])
 
