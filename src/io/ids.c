@@ -256,6 +256,11 @@ enum engram_status engram_ids_read(const char *path, const char *dataset, int64_
     ENGRAM_H5_HANDLE hid_t access = engram_h5_link_access(H5P_DATASET_ACCESS);
     ENGRAM_H5_HANDLE hid_t opened = access < 0 ? -1 : H5Dopen2(file, dataset, access);
     if (opened < 0) {
+        char message[256];
+        engram_h5_message(message, sizeof message);
+        if (strstr(message, "doesn't exist") != NULL || strstr(message, "not found") != NULL) {
+            return engram_fail(log, ENGRAM_ERR_NO_INPUT, "%s: %s: no such dataset", path, dataset);
+        }
         return hdf5_failure(&reader, "cannot be opened");
     }
     reader.dataset = opened;
