@@ -53,6 +53,15 @@ def test_python_snippets_and_jobs(t):
     t.check(counted["python"] >= 3 and counted["sh"] >= 6, f"snippets found: {counted}")
 
 
+def sanitizer_flags(library):
+    """What it takes to link with a library of a sanitizer's configuration."""
+    with open(library, "rb") as f:
+        content = f.read()
+    marks = ((b"__asan_init", "address"), (b"__ubsan_", "undefined"), (b"__tsan_init", "thread"))
+    found = [name for mark, name in marks if mark in content]
+    return ["-fsanitize=" + ",".join(found)] if found else []
+
+
 def test_c_program(t):
     env = prepare(t)
     found = blocks()
@@ -62,7 +71,7 @@ def test_c_program(t):
     t.require(len(source) == 1 and len(compile_lines) == 1 and printed, "README has changed")
     (t.folder / "example.c").write_text(source[0], encoding="utf-8")
     command = shlex.split(os.environ.get("CC") or "cc") + shlex.split(compile_lines[0])[1:]
-    command += ["-Wall", "-Wextra", "-Werror", *shlex.split(os.environ.get("ENGRAM_TEST_CFLAGS", ""))]
+    command += ["-Wall", "-Wextra", "-Werror", *sanitizer_flags(t.path("build/libengram.a"))]
     if not shutil.which(command[0]):
         raise Skip(f"no {command[0]}")
     run(t, command, env)
