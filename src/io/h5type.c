@@ -124,7 +124,7 @@ static void classify_float(hid_t type, struct engram_h5_type *found)
     } else if (is_layout(&f, 2, 8, 127)) {
         set_plain(found, ENGRAM_F32, "bfloat16", suffix);
         found->encoding = ENGRAM_ENCODING_BFLOAT16;
-    } else if (f.bytes > 1 && fits(&f, 11, 52)) {
+    } else if (f.bytes > 1 && f.bytes <= 8 && fits(&f, 11, 52)) {
         set_plain(found, fits(&f, 8, 23) ? ENGRAM_F32 : ENGRAM_F64, "", "");
         found->encoding = ENGRAM_ENCODING_CUSTOM;
         snprintf(found->name, sizeof found->name, "float of %zu bits%s", f.precision, suffix);

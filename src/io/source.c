@@ -109,29 +109,48 @@ static enum engram_status check_filters(struct engram_source *source, hid_t crea
     return count < 0 ? hdf5_failure(source, "the filters cannot be read") : ENGRAM_OK;
 }
 
-/* Contiguous data has to lie inside the file: HDF5 would give zeros for what is beyond its end. */
-static enum engram_status check_extent(const struct engram_source *source, uint64_t elements,
-                                       size_t element_bytes)
+/* Bytes of the whole dataset, UINT64_MAX when they do not fit. */
+static uint64_t stored_bytes(const struct engram_dataset_info *now, size_t element_bytes)
+{
+    uint64_t bytes = 0;
+
+    return __builtin_mul_overflow((uint64_t)now->dims[0], (uint64_t)now->dims[1], &bytes) ||
+                   __builtin_mul_overflow(bytes, (uint64_t)element_bytes, &bytes)
+               ? UINT64_MAX
+               : bytes;
+}
+
+/* Data that is not chunked has to be as large as its shape says, and to lie inside the file: HDF5
+ * reads past the end of compact data, and gives zeros for what is beyond the end of the file. */
+static enum engram_status check_extent(const struct engram_source *source,
+                                       const struct engram_dataset_info *now, size_t element_bytes)
 {
     struct stat info;
+    uint64_t needed = stored_bytes(now, element_bytes);
+    uint64_t held = H5Dget_storage_size(source->dataset);
+    uint64_t end = 0;
     haddr_t offset = H5Dget_offset(source->dataset);
-    uint64_t needed = 0;
 
-    if (offset == HADDR_UNDEF) {
+    if (now->storage == ENGRAM_STORAGE_CONTIGUOUS && offset == HADDR_UNDEF) {
         return ENGRAM_OK; /* never written: every element is the fill value */
+    }
+    if (held < needed) {
+        return FAIL(source, ENGRAM_ERR_DATA,
+                    "its shape takes %llu bytes and the file holds %llu for it; it is damaged",
+                    (unsigned long long)needed, (unsigned long long)held);
+    }
+    if (now->storage != ENGRAM_STORAGE_CONTIGUOUS) {
+        return ENGRAM_OK;
     }
     if (stat(source->path, &info) != 0) {
         return FAIL(source, engram_status_of_errno(errno), "%s", strerror(errno));
     }
-    if (__builtin_mul_overflow(elements, (uint64_t)element_bytes, &needed) ||
-        __builtin_add_overflow(needed, (uint64_t)offset, &needed) ||
-        needed > (uint64_t)info.st_size) {
-        return FAIL(
-            source, ENGRAM_ERR_DATA,
-            "claims %llu elements of %zu bytes at offset %llu but the file ends at %lld; it "
-            "is truncated or damaged",
-            (unsigned long long)elements, element_bytes, (unsigned long long)offset,
-            (long long)info.st_size);
+    if (__builtin_add_overflow(needed, (uint64_t)offset, &end) || end > (uint64_t)info.st_size) {
+        return FAIL(source, ENGRAM_ERR_DATA,
+                    "takes %llu bytes at offset %llu but the file ends at %lld; it is truncated or "
+                    "damaged",
+                    (unsigned long long)needed, (unsigned long long)offset,
+                    (long long)info.st_size);
     }
     return ENGRAM_OK;
 }
@@ -175,13 +194,8 @@ static enum engram_status check_dataset(struct engram_source *source)
     if (now.storage == ENGRAM_STORAGE_CHUNKED) {
         return check_filters(source, creation);
     }
-    uint64_t elements = 0;
-    if (__builtin_mul_overflow((uint64_t)now.dims[0], (uint64_t)now.dims[1], &elements)) {
-        elements = UINT64_MAX;
-    }
-    return now.storage == ENGRAM_STORAGE_CONTIGUOUS && elements > 0
-               ? check_extent(source, elements, H5Tget_size(type))
-               : ENGRAM_OK;
+    return now.dims[0] > 0 && now.dims[1] > 0 ? check_extent(source, &now, H5Tget_size(type))
+                                              : ENGRAM_OK;
 }
 
 /* What H5Dread is asked for: the stored type with its bytes swapped where needed, which is cheap,
