@@ -36,8 +36,8 @@ static const struct example EXAMPLES[] = {
     {ENGRAM_CLI_ON_JOB, "engram-batch --base library.h5 -k 100 new.h5 near.h5",
      "search another file"},
     {ENGRAM_CLI_ON_JOB, "engram-batch --min-similarity 0.95 docs.h5 pairs.h5", "near duplicates"},
-    {ENGRAM_CLI_ON_INSPECT, "engram-batch inspect --queries /b --base /a -k 5 both.h5",
-     "with the options of the job"},
+    {ENGRAM_CLI_ON_INSPECT, "engram-batch inspect --base /a --queries /b two.h5",
+     "options of the job"},
 };
 
 struct exit_code {
@@ -150,15 +150,14 @@ void engram_cli_print_help(FILE *stream, enum engram_cli_command command)
     fputs("\nExamples:\n", stream);
     for (size_t i = 0; i < COUNT(EXAMPLES); i++) {
         if ((EXAMPLES[i].commands & commands) != 0) {
-            fprintf(stream, "  %-56s %s\n", EXAMPLES[i].line, EXAMPLES[i].what);
+            fprintf(stream, "  %-53s %s\n", EXAMPLES[i].line, EXAMPLES[i].what);
         }
     }
     if (command == ENGRAM_CLI_JOB) {
-        fputs(
-            "\nExit status: 0 done or up to date, 64 wrong command line, 65 bad data, 66 no such\n"
-            "input, 71 memory or threads, 73 OUTPUT exists, 74 I/O error. More in the manual:\n"
-            "man engram-batch.\n",
-            stream);
+        fputs("\nExit status: 0 done or up to date, 64 wrong command line, 65 bad data, 66 no\n"
+              "input, 71 memory or threads, 73 OUTPUT exists, 74 I/O error, 75 interrupted;\n"
+              "all of them and more in the manual: man engram-batch.\n",
+              stream);
     }
 }
 

@@ -155,8 +155,8 @@ int engram_cli_inspect(const struct engram_cli_options *options)
         print_plan(&plan);
     }
     engram_inputs_free(&inputs);
-    (void)fflush(stdout); /* the error belongs below the list; main checks the stream */
     if (kept.message[0] != '\0') {
+        (void)fflush(stdout); /* the error belongs below the list; main checks the stream */
         engram_logf(&kept.log, ENGRAM_LOG_ERROR, "%s", kept.message);
     }
     return engram_status_exit_code(status);

@@ -14,7 +14,14 @@
 #include "cli/summary.h"
 
 /* Signals that end the job in good order. */
-static const int ENDING_SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1, SIGUSR2};
+static const struct {
+    int number;
+    const char *name;
+} ENDING_SIGNALS[] = {
+    {SIGINT, "SIGINT"},   {SIGTERM, "SIGTERM"}, {SIGHUP, "SIGHUP"},
+    {SIGXCPU, "SIGXCPU"}, {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"},
+};
+enum { ENDING_SIGNAL_COUNT = sizeof ENDING_SIGNALS / sizeof ENDING_SIGNALS[0] };
 
 /* Set by the handler, by whichever thread it runs on; polled by the job. */
 static int cancel_flag;
@@ -31,16 +38,17 @@ static void install_signals(void)
     struct sigaction action;
     struct sigaction old;
 
-    for (size_t i = 0; i < sizeof ENDING_SIGNALS / sizeof ENDING_SIGNALS[0]; i++) {
+    for (size_t i = 0; i < ENDING_SIGNAL_COUNT; i++) {
+        int number = ENDING_SIGNALS[i].number;
         memset(&action, 0, sizeof action);
         action.sa_handler = on_signal;
         sigemptyset(&action.sa_mask);
         /* Reads and writes go on; the flag is polled. A second SIGINT meets the default: the end,
          * at once. */
-        action.sa_flags = SA_RESTART | (ENDING_SIGNALS[i] == SIGINT ? (int)SA_RESETHAND : 0);
+        action.sa_flags = SA_RESTART | (number == SIGINT ? (int)SA_RESETHAND : 0);
         /* What the parent ignores (nohup, a shell's background job) stays ignored. */
-        if (sigaction(ENDING_SIGNALS[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
-            (void)sigaction(ENDING_SIGNALS[i], &action, NULL);
+        if (sigaction(number, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+            (void)sigaction(number, &action, NULL);
         }
     }
     /* A reader of our messages that goes away does not end the job. */
@@ -54,9 +62,15 @@ static int end_by_signal(const struct engram_cli_options *options)
 {
     int number = __atomic_load_n(&cancel_signal, __ATOMIC_RELAXED);
 
+    const char *name = "a signal";
+
+    for (size_t i = 0; i < ENDING_SIGNAL_COUNT; i++) {
+        if (ENDING_SIGNALS[i].number == number) {
+            name = ENDING_SIGNALS[i].name;
+        }
+    }
     engram_logf(&options->job.log, ENGRAM_LOG_ERROR,
-                "interrupted (%s), nothing was written; run the same command again",
-                number != 0 ? strsignal(number) : "cancelled");
+                "stopped by %s; nothing was written, run the same command again", name);
     if (number == SIGINT) {
         (void)fflush(NULL);
         (void)signal(SIGINT, SIG_DFL);

@@ -87,8 +87,12 @@ static void append_sets(struct text *text, const struct engram_job_report *repor
     if (report->self) {
         append_count(text, (uint64_t)report->query_count, "row", "rows");
         append(text, " against ");
-        append_count(text, (uint64_t)report->base_count, "row", "rows");
-        append(text, " of the same set");
+        if (report->query_count == report->base_count) {
+            append(text, "each other");
+        } else {
+            append_count(text, (uint64_t)report->base_count, "row", "rows");
+            append(text, " of the same set");
+        }
     } else {
         append_count(text, (uint64_t)report->query_count, "query", "queries");
         append(text, " against ");

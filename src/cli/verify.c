@@ -18,12 +18,12 @@ static void print_verdict(const struct engram_verify_report *report, enum engram
            answers);
     if (report->errors > 0) {
         engram_cli_format_count(answers, (uint64_t)report->errors);
-        printf("wrong       %s answers, first at query %lld\n", answers,
+        printf("wrong       %s of them, first at query %lld\n", answers,
                (long long)report->first_error_query);
     }
     if (report->swaps > 0) {
         engram_cli_format_count(answers, (uint64_t)report->swaps);
-        printf("swapped     %s answers among neighbours at equal distance: no error\n", answers);
+        printf("swapped     %s of them with a neighbour at the same distance: no error\n", answers);
     }
     printf("difference  %.3g at most between a distance and the scan's, relative\n",
            report->largest_difference);

@@ -1,0 +1,1 @@
+engram-batch inspect --help

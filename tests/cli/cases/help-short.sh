@@ -1,0 +1,1 @@
+engram-batch -h | cmp - "$(engram-batch --help >help; echo help)"

@@ -1,0 +1,1 @@
+engram-batch show --help

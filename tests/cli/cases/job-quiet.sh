@@ -1,0 +1,1 @@
+engram-batch -q words.h5 out.h5
