@@ -1,0 +1,95 @@
+#!/bin/sh
+# make check: everything that is not a plain test. Each step is one line of output, with its log
+# below when it failed; steps that run tests count as their tests. The last line is the sum:
+# "N passed, N failed". Arguments: names of steps; only these run then.
+set -eu
+cd "$(dirname "$0")/.."
+
+# The configurations below choose their own folders, compilers and flags.
+unset BUILD CFLAGS LDFLAGS DEBUG SANITIZE MAKEFLAGS MFLAGS
+export WERROR=1
+root=build/check
+mkdir -p "$root"
+only=" $* "
+passed=0
+failed=0
+jobs=$(nproc 2>/dev/null || echo 2)
+
+# $1: name, others: command
+step() {
+    name=$1
+    shift
+    case $only in "  " | *" $name "*) ;; *) return 0 ;; esac
+    log=$root/$name.log
+    start=$(date +%s)
+    code=0
+    "$@" >"$log" 2>&1 </dev/null || code=$?
+    seconds=$(($(date +%s) - start))
+    counts=$(tail -n 1 "$log" | sed -n 's/^\([0-9][0-9]*\) passed, \([0-9][0-9]*\) failed$/\1 \2/p')
+    ok=1
+    bad=0
+    [ -z "$counts" ] || ok=${counts% *} bad=${counts#* }
+    if [ "$code" -ne 0 ]; then
+        [ -n "$counts" ] || ok=0
+        [ "$bad" -ne 0 ] || bad=1
+    fi
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+    if [ "$bad" -ne 0 ]; then
+        echo "FAILED $name (${seconds} s):"
+        tail -n 100 "$log" | sed 's/^/    /'
+    else
+        echo "ok     $name (${seconds} s): $(tail -n 1 "$log")"
+        grep -E '^skipped|warning: [0-9]+ lines' "$log" | sed 's/^/       /' || true
+    fi
+}
+
+build() {
+    make --no-print-directory -j"$jobs" "$@"
+}
+
+strict_build() { # $1: folder, $2: compiler
+    build CC="$2" BUILD="$1" all test-programs
+    echo "no warning by $("$2" --version | head -n 1)"
+}
+
+# The kernels are compiled once per instruction set; what holds at one optimisation level of one
+# compiler need not hold at another.
+kernel_tests() { # $1: folder, $2: compiler, $3: CFLAGS
+    names=
+    programs=
+    for test in $(grep -lE '"kernels/' tests/unit/test_*.c || true); do
+        names="$names $(basename "$test" .c)"
+        programs="$programs $1/tests/$(basename "$test" .c)"
+    done
+    [ -n "$names" ] || {
+        echo "no test includes kernels/"
+        return 1
+    }
+    # shellcheck disable=SC2086
+    build CC="$2" BUILD="$1" CFLAGS="$3" $programs
+    # shellcheck disable=SC2086
+    BUILD=$1 scripts/run-tests.sh $names
+}
+
+sanitized_tests() {
+    build SANITIZE=address,undefined BUILD=build/asan all test-programs
+    BUILD=build/asan scripts/run-tests.sh
+}
+
+step layers scripts/check-layers.sh
+step headers scripts/check-headers.sh
+step format scripts/check-format.sh
+step gcc strict_build "$root/gcc" "${CC:-cc}"
+step symbols env BUILD="$root/gcc" scripts/check-symbols.sh
+step clang strict_build "$root/clang" clang
+step kernels-gcc-O3 kernel_tests "$root/gcc" "${CC:-cc}" "-O3 -g"
+step kernels-clang-O3 kernel_tests "$root/clang" clang "-O3 -g"
+step kernels-gcc-O0 kernel_tests "$root/gcc-O0" "${CC:-cc}" "-O0"
+step kernels-clang-O0 kernel_tests "$root/clang-O0" clang "-O0"
+step asan sanitized_tests
+step tsan scripts/check-tsan.sh
+step tidy scripts/check-tidy.sh
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
