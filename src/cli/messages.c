@@ -11,7 +11,9 @@
 static const char CLEAR_LINE[] = "\r\033[K";
 
 /* Longer messages are cut; engram_logf cuts at 1023 bytes already. */
-enum { MESSAGE_BYTES = 1023, PREFIX_BYTES = 32 };
+enum { MESSAGE_BYTES = 1023 };
+/* Prefix, escaped message and newline. */
+enum { LINE_BYTES = 34 + ENGRAM_CLI_ESCAPE_FACTOR * MESSAGE_BYTES };
 
 bool engram_cli_write_stderr(const char *text, size_t size)
 {
@@ -150,7 +152,7 @@ void engram_cli_clear_bar(struct engram_cli_messages *messages)
 static void write_line(struct engram_cli_messages *messages, const char *prefix,
                        const char *message)
 {
-    char line[sizeof CLEAR_LINE + PREFIX_BYTES + ENGRAM_CLI_ESCAPE_FACTOR * MESSAGE_BYTES + 2];
+    char line[sizeof CLEAR_LINE + LINE_BYTES];
     char *end = line;
     int saved_errno = errno;
 

@@ -77,7 +77,7 @@ static void format_duration(char text[24], double seconds)
 {
     unsigned long whole = seconds < 1e9 ? (unsigned long)(seconds + 0.5) : 1000000000ul;
 
-    if (whole >= 3 * 86400) {
+    if (whole >= 259200) { /* three days */
         snprintf(text, 24, "%lu days", whole / 86400);
     } else if (whole >= 3600) {
         snprintf(text, 24, "%lu:%02lu:%02lu", whole / 3600, whole / 60 % 60, whole % 60);

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # For cases with several commands; $LIB.
 
 # Runs the command with these arguments and says so on both streams, with the exit code on stdout.
