@@ -3,4 +3,12 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-find src include tests -name '*.[ch]' -exec clang-format --dry-run -Werror {} +
+bad=0
+for file in $(find src include tests -name '*.[ch]' | sort); do
+    clang-format --dry-run -Werror "$file" 2>/dev/null || {
+        echo "$file: run clang-format -i on it"
+        bad=1
+    }
+done
+[ "$bad" -eq 0 ] || exit 1
+echo "every file is formatted"

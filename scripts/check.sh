@@ -15,7 +15,7 @@ passed=0
 failed=0
 jobs=$(nproc 2>/dev/null || echo 2)
 
-# $1: name, others: command
+# $1: name, others: command. (A function that is run here runs without the effect of `set -e`.)
 step() {
     name=$1
     shift
@@ -49,7 +49,7 @@ build() {
 }
 
 strict_build() { # $1: folder, $2: compiler
-    build CC="$2" BUILD="$1" all test-programs
+    build CC="$2" BUILD="$1" all test-programs || return 1
     echo "no warning by $("$2" --version | head -n 1)"
 }
 
@@ -67,13 +67,13 @@ kernel_tests() { # $1: folder, $2: compiler, $3: CFLAGS
         return 1
     }
     # shellcheck disable=SC2086
-    build CC="$2" BUILD="$1" CFLAGS="$3" $programs
+    build CC="$2" BUILD="$1" CFLAGS="$3" $programs || return 1
     # shellcheck disable=SC2086
     BUILD=$1 scripts/run-tests.sh $names
 }
 
 sanitized_tests() {
-    build SANITIZE=address,undefined BUILD=build/asan all test-programs
+    build SANITIZE=address,undefined BUILD=build/asan all test-programs || return 1
     BUILD=build/asan scripts/run-tests.sh
 }
 

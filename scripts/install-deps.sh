@@ -85,6 +85,7 @@ package() { # $1: manager, $2: short name
     apt-get:clang-rt) ! apt-cache show libclang-rt-dev >/dev/null 2>&1 || echo libclang-rt-dev ;;
 
     dnf:cc | zypper:cc) echo gcc ;;
+    dnf:pkg-config) echo pkgconf-pkg-config ;;
     dnf:g++ | zypper:g++) echo gcc-c++ ;;
     dnf:hdf5 | zypper:hdf5) echo hdf5-devel ;;
     dnf:zlib | zypper:zlib) echo zlib-devel ;;
