@@ -437,6 +437,9 @@ def family(t, name, rows, dim):
         return plain[:1] * (1 + random.integers(-9, 10, size=(rows, dim)) * 2.0**-46)
     if name == "near ties in float32":
         return plain[:1] * (1 + random.integers(-2, 3, size=(rows, dim)) * 2.0**-23)
+    if name == "biased":  # every addition of a float32 sum is rounded in the same direction
+        steps = random.integers(-200, 201, size=(rows, 1)) * 2.0**-23
+        return (1 + steps) * random.uniform(1, 2) * np.ones(dim)
     if name == "far float64":
         return plain * 10.0 ** random.uniform(-140, 140)
     if name == "one hot":
@@ -445,8 +448,8 @@ def family(t, name, rows, dim):
 
 
 FAMILIES = ("plain", "integers", "duplicates", "mean", "clusters", "scales", "columns", "huge",
-            "tiny", "large", "multiples", "near ties", "near ties in float32", "far float64",
-            "one hot")
+            "tiny", "large", "multiples", "near ties", "near ties in float32", "biased",
+            "far float64", "one hot")
 
 
 def test_fuzz(t):
@@ -515,3 +518,32 @@ def test_fuzz(t):
                 found = search.knn(queries, metric=metric, **options, **limits, **way)
                 compare_knn(t, f"{label} {way}", found, answers, options["k"])
             search.close()
+
+
+def test_biased_rounding(t):
+    """Constant rows: all additions of a float32 sum are rounded in the same direction, so its error
+    comes near to the bound. Limits at every score: a bound that is too small loses pairs."""
+    unlimited = 2**63 - 1
+    for dim in (33, 100, 257, 1000, 4000):
+        for metric in ("ip", "l2", "sqeuclidean", "cosine"):
+            steps = t.random.permutation(600)[:, None] * 2.0**-23
+            base = ((1 + steps) * np.ones(dim) * t.random.uniform(1, 2)).astype(np.float32)
+            queries = np.full((6, dim), 1, np.float32) * t.random.uniform(1, 2, (6, 1))
+            queries = queries.astype(np.float32)
+            if metric == "cosine":
+                # Directions must differ a little: the second half of each row is negated and bent.
+                base[:, dim // 2 :] *= -np.float32(0.5)
+                base *= t.random.uniform(1, 2, (600, 1)).astype(np.float32)
+            key = oracle.scores(queries, base, metric)[1]
+            for limit in t.random.choice(key.ravel(), 5):
+                answers = oracle.answer(queries, base, metric, max_distance=float(limit))
+                indptr, indices, _ = answers.csr()
+                for way in variants(t):
+                    search = Search(base, metric=metric, **way)
+                    found = search.pairs(
+                        queries, metric=metric, k=unlimited, max_distance=float(limit), **way
+                    )
+                    same = found[0] == OK and same_bits(found[1], indptr)
+                    same = same and same_bits(found[2], indices)
+                    t.check(same, f"dim {dim} {metric} {way}: {limit!r}: pairs differ")
+                    search.close()
