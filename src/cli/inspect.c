@@ -132,8 +132,13 @@ static void print_plan(const struct engram_plan *plan)
     printf("kernels  %s, %s filter, %d %s\n", plan->isa, engram_cli_filter_name(plan->filter),
            plan->threads, plan->threads == 1 ? "thread" : "threads");
     printf("work     %s pairs, %.3g GFLOP\n", pairs, plan->gflop);
-    printf("memory   %s: rows %s, packed copy %s, answers %s\n", memory[0], memory[1], memory[2],
-           memory[3]);
+    if (plan->answer_bytes == 0) { /* nobody can know how many pairs there will be */
+        printf("memory   %s and the pairs found: rows %s, packed copy %s\n", memory[0], memory[1],
+               memory[2]);
+    } else {
+        printf("memory   %s: rows %s, packed copy %s, answers %s\n", memory[0], memory[1],
+               memory[2], memory[3]);
+    }
 }
 
 int engram_cli_inspect(const struct engram_cli_options *options)
@@ -153,6 +158,7 @@ int engram_cli_inspect(const struct engram_cli_options *options)
     }
     if (status == ENGRAM_OK) {
         print_plan(&plan);
+        status = engram_plan_check_memory(&plan, &job.log);
     }
     engram_inputs_free(&inputs);
     if (kept.message[0] != '\0') {
