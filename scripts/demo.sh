@@ -38,4 +38,4 @@ run "$engram" --force "$input" "$output"
 printf '\n%s\n' 'The result is a plain HDF5 file. What it says about a few words (smaller is nearer):'
 run "$engram" show "$output" "$@"
 
-printf '\n%s\n' "Try other words:  $engram show $output guitar ocean doctor"
+printf '\n%s\n' "More words:  $engram show $output guitar ocean doctor"

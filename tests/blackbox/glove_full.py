@@ -122,13 +122,14 @@ def main():
     chosen[np.random.default_rng(options.seed).permutation(len(rows))[:QUERIES]] = True
     base, queries = rows[~chosen], rows[chosen]
     print(f"{len(queries)} queries, {len(base)} base rows, {rows.shape[1]} dimensions, k {K}, "
-          f"seed {options.seed}")
+          f"seed {options.seed}", flush=True)
     folder = options.keep or tempfile.mkdtemp(prefix="engram-glove-")
     os.makedirs(folder, exist_ok=True)
     try:
         box = support.Box("glove_full", folder, options.seed)
         path = box.two_sets(base, queries)
-        good = all([check_metric(box, path, queries, base, m) for m in options.metric or ["cosine"]])
+        metrics = options.metric or ["cosine"]
+        good = all([check_metric(box, path, queries, base, metric) for metric in metrics])
         for reason in box.reasons:
             good = report(False, reason)
     finally:

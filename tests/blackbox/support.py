@@ -86,7 +86,9 @@ def first_difference(got, want):
         np.ascontiguousarray(got).view(bits) != np.ascontiguousarray(want).view(bits)
     )
     place = tuple(int(i) for i in where[0])
-    return f"{len(where)} entries differ, first at {place}: {got[place]!r}, expected {want[place]!r}"
+    return (
+        f"{len(where)} entries differ, first at {place}: {got[place]!r}, expected {want[place]!r}"
+    )
 
 
 class Box:
@@ -169,7 +171,8 @@ class Box:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            self.require(False, f"`{' '.join(arguments)}` ran longer than {TIMEOUT_SECONDS} s")
+            command = " ".join(arguments)
+            self.require(False, f"`{command}` ran longer than {TIMEOUT_SECONDS} s")
         run = Run(
             arguments,
             done.returncode,
@@ -192,7 +195,7 @@ class Box:
         self.check(os.path.exists(self.folder / output), f"no {output}: {run}")
         after.pop(output, None)
         before.pop(output, None)
-        self.check(before == after, f"files changed or left over ({changes(before, after)}): {run}")
+        self.check(before == after, f"files changed: {changes(before, after)}: {run}")
         return run
 
     def fails(self, code, mentions, *arguments, env=None, cwd=None):
@@ -208,7 +211,7 @@ class Box:
             self.check(text.lower() in run.err.lower(), f"stderr does not say {text!r}: {run}")
         self.check(run.out == "", f"something on stdout: {run.out[:200]!r}: {run}")
         after = self._look()
-        self.check(before == after, f"files changed or left over ({changes(before, after)}): {run}")
+        self.check(before == after, f"files changed: {changes(before, after)}: {run}")
         return run
 
     # Jobs against the oracle

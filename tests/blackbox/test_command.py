@@ -162,7 +162,8 @@ def test_show(t):
     lines = [line.split("\t") for line in run.out.splitlines()]
     t.check(run.code == 0 and len(lines) >= 1 and min(map(len, lines)) > 1, f"tsv: {run.out!r}")
     distance = float(result.distances[7, 0])
-    numbers = [float(v) for line in lines for v in line if re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", v)]
+    decimal = re.compile(r"-?\d+\.\d+(e-?\d+)?")
+    numbers = [float(v) for line in lines for v in line if decimal.fullmatch(v)]
     t.check(any(abs(n - distance) < 1e-5 for n in numbers), f"distance {distance}: {run.out!r}")
     run = t.fails((64, 65, 66), "nobody", "show", out, "nobody")
 

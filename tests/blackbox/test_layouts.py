@@ -73,7 +73,15 @@ def test_single_dataset(t):
     t.compare("attribute", result, oracle.answer(rows, rows, "l2", k=10, self_job=True), 10)
 
 
-WORDS = ["alpha", "b\u00eata", "\u03b3\u03ac\u03bc\u03bc\u03b1", "", "\u6f22\u5b57", "a b\tc", "\U0001f600"]
+WORDS = [
+    "alpha",
+    "b\u00eata",
+    "\u03b3\u03ac\u03bc\u03bc\u03b1",
+    "",
+    "\u6f22\u5b57",
+    "a b\tc",
+    "\U0001f600",
+]
 
 
 def test_ids(t):

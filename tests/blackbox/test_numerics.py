@@ -145,7 +145,8 @@ def test_multiples_of_a_row(t):
         for dim in (2, 5, 33):
             x = t.gaussian(1, dim, dtype)
             factors = np.array([1, 3, 0.1, 7, 1e3, 1 / 3, 2, 0.5, 3, 1], dtype)
-            base = np.concatenate([x * f for f in factors] + [-x, -3 * x, t.gaussian(20, dim, dtype)])
+            others = [-x, -3 * x, t.gaussian(20, dim, dtype)]
+            base = np.concatenate([x * f for f in factors] + others)
             path = t.h5("one.h5", {"x": base})
             for metric in oracle.METRICS:
                 t.exact(f"{dtype.__name__} dim {dim}", [path], base, base, metric, self_job=True)
@@ -194,7 +195,8 @@ def test_mass_duplicates(t):
         rows = few[t.random.integers(distinct, size=total)]
         path = t.h5("one.h5", {"x": rows})
         for metric in oracle.METRICS:
-            result = t.exact(f"{distinct} distinct", [path], rows, rows, metric, k=10, self_job=True)
+            label = f"{distinct} distinct"
+            result = t.exact(label, [path], rows, rows, metric, k=10, self_job=True)
         if distinct == 1:
             want = np.arange(11)[np.arange(11) != 5][:10]
             t.check((result.neighbors[5] == want).all(), "ties are not in row order")
@@ -355,7 +357,8 @@ def test_norms_of_every_size(t):
 
 
 def test_columns_of_every_size(t):
-    base = (t.random.normal(size=(400, 20)) * 10.0 ** t.random.uniform(-15, 15, size=20)).astype("f4")
+    base = t.random.normal(size=(400, 20)) * 10.0 ** t.random.uniform(-15, 15, size=20)
+    base = base.astype(np.float32)
     path = t.h5("one.h5", {"x": base})
     for metric in oracle.METRICS:
         t.exact("columns", [path], base, base, metric, self_job=True)
@@ -444,4 +447,6 @@ def test_fuzz(t):
         else:
             path = t.two_sets(base, queries, **storage)
         label = f"round {round_number}: {len(queries)} x {rows} x {dim} {dtype} {options} k {k}"
-        t.exact(label, [path], queries, base, metric, k=k, pairs=pairs, self_job=self_job, **options)
+        t.exact(
+            label, [path], queries, base, metric, k=k, pairs=pairs, self_job=self_job, **options
+        )
