@@ -34,7 +34,7 @@ enum engram_status engram_output_errno_failure(struct engram_output *output, int
 
     if (engram_errno_is_full(error)) {
         return engram_fail(&output->log, ENGRAM_ERR_IO,
-                           "%s: cannot write: %s; free some space or write to another disk", shown,
+                           "%s: cannot write: %s; free some space, or write to another disk", shown,
                            error == EDQUOT  ? "disk quota exceeded"
                            : error == EFBIG ? "the file is larger than the limit (ulimit -f) or "
                                               "the file system allows"
@@ -144,12 +144,18 @@ enum engram_status engram_output_create(const char *path, bool replace, int thre
     made->log = log != NULL ? *log : (struct engram_log){NULL, NULL};
     status = engram_tempfile_create(path, replace, log, &made->temporary);
     if (status == ENGRAM_OK) {
+        status = engram_output_reserve(made, 0);
+        made->reserved = 0; /* HDF5 truncates the file now */
+    }
+    if (status == ENGRAM_OK) {
         made->file = create_file(made->temporary.path);
         if (made->file < 0) {
             status = engram_output_h5_failure(made, "create the file");
         } else if (!same_file(made->file, made->temporary.fd)) {
             status = engram_fail(log, ENGRAM_ERR_CANT_CREATE,
                                  "%s: another program moved the temporary file away", path);
+        } else {
+            status = engram_output_reserve(made, 0);
         }
     }
     if (status != ENGRAM_OK) {
@@ -283,6 +289,11 @@ static enum engram_status add_set(struct engram_output *output, const char *path
         set.dims[d] = (hsize_t)dims[d];
     }
     engram_output_plan_chunks(&set, output->threads);
+    enum engram_status room = engram_output_reserve(output, set.level == 0 ? bytes : 0);
+    if (room != ENGRAM_OK) {
+        free_set(&set);
+        return room;
+    }
     if (!create_groups(output, path) || (set.id = create_dataset(output, &set)) < 0) {
         enum engram_status status = engram_output_h5_failure(output, "create a dataset");
 
@@ -339,6 +350,10 @@ static enum engram_status write_attribute(struct engram_output *output, const ch
 {
     ENGRAM_H5_HANDLE hid_t type = type_taken;
     ENGRAM_H5_HANDLE hid_t space = space_taken;
+    enum engram_status status = engram_output_reserve(output, 0);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
     hid_t object = output->file >= 0 ? H5Oopen(output->file, path, H5P_DEFAULT) : -1;
     hid_t attribute = -1;
     bool good = false;
@@ -347,8 +362,7 @@ static enum engram_status write_attribute(struct engram_output *output, const ch
         attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
         good = attribute >= 0 && H5Awrite(attribute, type, value) >= 0;
     }
-    enum engram_status status =
-        good ? ENGRAM_OK : engram_output_h5_failure(output, "write an attribute");
+    status = good ? ENGRAM_OK : engram_output_h5_failure(output, "write an attribute");
     if ((attribute >= 0 && H5Aclose(attribute) < 0) || (object >= 0 && H5Oclose(object) < 0)) {
         status =
             status != ENGRAM_OK ? status : engram_output_h5_failure(output, "write an attribute");
@@ -387,8 +401,8 @@ enum engram_status engram_output_number(struct engram_output *output, const char
                            &value);
 }
 
-/* Closes the HDF5 side; false when a set or the file could not be written out. */
-static bool close_h5(struct engram_output *output)
+/* Closes the HDF5 side. What it still writes has its room, see engram_output_reserve. */
+static enum engram_status close_h5(struct engram_output *output)
 {
     bool good = true;
 
@@ -399,7 +413,7 @@ static bool close_h5(struct engram_output *output)
         good = H5Fclose(output->file) >= 0 && good;
         output->file = -1;
     }
-    return good;
+    return good ? ENGRAM_OK : engram_output_h5_failure(output, "write the file");
 }
 
 enum engram_status engram_output_begin_rows(struct engram_output *output)
@@ -423,13 +437,13 @@ enum engram_status engram_output_begin_rows(struct engram_output *output)
         }
         size = (size_t)set->offset + bytes > size ? (size_t)set->offset + bytes : size;
     }
-    enum engram_status status = engram_output_check_space(output, size);
-    if (status != ENGRAM_OK || packed) {
-        return status;
+    if (packed) {
+        return ENGRAM_OK;
     }
     /* Nothing that HDF5 holds in memory may be written over rows later on: it is done here. */
-    if (!close_h5(output)) {
-        return engram_output_h5_failure(output, "write the file");
+    enum engram_status status = close_h5(output);
+    if (status != ENGRAM_OK) {
+        return status;
     }
     if (fstat(output->temporary.fd, &info) != 0) {
         return engram_output_errno_failure(output, errno);
@@ -455,8 +469,8 @@ enum engram_status engram_output_publish(struct engram_output *output)
                                  output->temporary.shown, set->path);
         }
     }
-    if (status == ENGRAM_OK && !close_h5(output)) {
-        status = engram_output_h5_failure(output, "write the file");
+    if (status == ENGRAM_OK) {
+        status = close_h5(output);
     }
     if (status == ENGRAM_OK) {
         status = engram_tempfile_publish(&output->temporary, &output->log);
@@ -471,6 +485,7 @@ void engram_output_discard(struct engram_output *output)
         return;
     }
     ENGRAM_H5_QUIET;
+    output->log = (struct engram_log){NULL, NULL}; /* what fails from here on is of no interest */
     (void)close_h5(output);
     for (size_t i = 0; i < output->count; i++) {
         free_set(&output->sets[i]);

@@ -49,6 +49,7 @@ struct engram_output {
     int threads;
     hid_t file; /* -1 once only pwrite is left to do */
     bool rows_begun;
+    uint64_t reserved; /* the file system holds room for the file up to here */
     struct engram_output_set *sets;
     size_t count;
     size_t turn; /* the set whose chunks go straight into the file */
@@ -77,8 +78,10 @@ void engram_output_plan_chunks(struct engram_output_set *set, int threads);
 enum engram_status engram_output_feed(struct engram_output *output, struct engram_output_set *set,
                                       hsize_t count, const void *data);
 
-/* An early error, before hours of work, when the file system cannot hold `size` bytes. */
-enum engram_status engram_output_check_space(struct engram_output *output, size_t size);
+/* Makes sure that the file can grow by `bytes` and a little metadata; IO, logged, when it cannot.
+ * Comes before every HDF5 call that makes the file grow: when a write fails inside HDF5 (1.10 at
+ * least) the file cannot be closed any more, and the library crashes at exit. */
+enum engram_status engram_output_reserve(struct engram_output *output, size_t bytes);
 
 /* Ends the declarations. */
 enum engram_status engram_output_begin_rows(struct engram_output *output);

@@ -1,9 +1,11 @@
 #define _GNU_SOURCE
 
 #include <errno.h>
+#include <fcntl.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -22,21 +24,62 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "result files are litt
 #define BATCH_CHUNKS 16
 #define BATCH_BYTES ((size_t)256 << 20)
 
-enum engram_status engram_output_check_space(struct engram_output *output, size_t size)
+/* More than HDF5 adds of its own for one dataset or chunk, or when it closes the file. */
+#define METADATA_RESERVE 65536
+
+/* Where fallocate does not exist the free space is all that can be looked at. Some file systems do
+ * not know even that and say 0. */
+static bool has_space(int fd, uint64_t bytes)
 {
     struct statvfs info;
     size_t free_bytes;
 
-    /* Blocks kept for root and quotas are not looked at: this stops what cannot work at all. Some
-     * file systems do not know their size and say 0. */
-    if (fstatvfs(output->temporary.fd, &info) != 0 || info.f_blocks == 0 ||
-        !engram_size_mul((size_t)info.f_bfree, info.f_frsize, &free_bytes) || size <= free_bytes) {
+    return fstatvfs(fd, &info) != 0 || info.f_blocks == 0 ||
+           !engram_size_mul((size_t)info.f_bfree, info.f_frsize, &free_bytes) ||
+           bytes <= free_bytes;
+}
+
+static bool reserve_range(int fd, uint64_t from, uint64_t to)
+{
+    int failed;
+
+    do {
+        failed = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from));
+    } while (failed != 0 && errno == EINTR);
+    if (failed == 0) {
+        return true;
+    }
+    if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL) {
+        return false;
+    }
+    errno = ENOSPC;
+    return has_space(fd, to - from);
+}
+
+enum engram_status engram_output_reserve(struct engram_output *output, size_t bytes)
+{
+    struct rlimit limit;
+    haddr_t end = 0;
+
+    if (output->file >= 0 && H5Fget_eoa(output->file, &end) < 0) {
+        return engram_output_h5_failure(output, "tell the size of the file");
+    }
+    if (bytes > INT64_MAX / 2 || end > INT64_MAX / 4) {
+        return engram_output_errno_failure(output, EFBIG);
+    }
+    end += bytes + METADATA_RESERVE;
+    if (end <= output->reserved) {
         return ENGRAM_OK;
     }
-    return engram_fail(&output->log, ENGRAM_ERR_IO,
-                       "%s: the disk is full: the result takes %zu MiB and only %zu MiB are free; "
-                       "free some space or write to another disk",
-                       output->temporary.shown, (size >> 20) + 1, free_bytes >> 20);
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        end > limit.rlim_cur) {
+        return engram_output_errno_failure(output, EFBIG);
+    }
+    if (!reserve_range(output->temporary.fd, output->reserved, end)) {
+        return engram_output_errno_failure(output, errno);
+    }
+    output->reserved = end;
+    return ENGRAM_OK;
 }
 
 void engram_output_plan_chunks(struct engram_output_set *set, int threads)
@@ -68,7 +111,11 @@ static enum engram_status write_chunk(struct engram_output *output, struct engra
                                       const void *packed, size_t size)
 {
     hsize_t corner[2] = {set->chunks_written * set->chunk_rows, 0};
+    enum engram_status status = engram_output_reserve(output, size);
 
+    if (status != ENGRAM_OK) {
+        return status;
+    }
     if (H5Dwrite_chunk(set->id, H5P_DEFAULT, 0, corner, size, packed) < 0) {
         return engram_output_h5_failure(output, "write a chunk");
     }
@@ -107,7 +154,7 @@ static enum engram_status park_chunk(struct engram_output *output, struct engram
     return ENGRAM_OK;
 }
 
-/* Makes output->packed at least `size` bytes. */
+/* Makes a buffer at least `size` bytes large; its content is lost. */
 static bool grow(unsigned char **buffer, size_t *have, size_t size)
 {
     unsigned char *grown;
