@@ -38,6 +38,7 @@ static enum engram_status begin(const struct engram_prepared *prepared,
         return engram_fail(log, ENGRAM_ERR_USAGE, "unknown filter");
     }
     rows->first_row = options->self ? options->self_offset : 0;
+    rows->what = "queries";
     *request = (struct engram_request){
         .metric = options->metric,
         .k = options->k,

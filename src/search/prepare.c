@@ -148,6 +148,7 @@ static enum engram_status self_products(struct engram_prepared *prepared, int te
 
 /* Everything after the arguments are known to be good. */
 static enum engram_status fill(struct engram_prepared *prepared, const struct engram_set *base,
+                               const char *what, int64_t first_row,
                                const struct engram_search_options *options, int team)
 {
     const struct engram_log *log = &options->log;
@@ -159,7 +160,7 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
     struct survey survey = survey_rows(prepared, base, team);
     prepared->skipped = survey.skipped;
     enum engram_status status =
-        engram_bad_row_status(&survey.bad, "base", 0, prepared->metric, log);
+        engram_bad_row_status(&survey.bad, what, first_row, prepared->metric, log);
 
     bool borrowed = (base->dtype == ENGRAM_F32 || base->dtype == ENGRAM_F64) && !survey.needs_scale;
     if (status == ENGRAM_OK && borrowed) {
@@ -180,9 +181,10 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
     return status;
 }
 
-enum engram_status engram_prepare(const struct engram_set *base,
-                                  const struct engram_search_options *options,
-                                  struct engram_prepared **prepared)
+enum engram_status engram_prepare_named(const struct engram_set *base, const char *what,
+                                        int64_t first_row,
+                                        const struct engram_search_options *options,
+                                        struct engram_prepared **prepared)
 {
     struct engram_set set;
     const struct engram_kernels *kernels;
@@ -192,7 +194,7 @@ enum engram_status engram_prepare(const struct engram_set *base,
         return ENGRAM_ERR_USAGE;
     }
     *prepared = NULL;
-    enum engram_status status = engram_set_check(base, "base", &options->log, &set);
+    enum engram_status status = engram_set_check(base, what, &options->log, &set);
     if (status == ENGRAM_OK && !engram_metric_valid(options->metric)) {
         status = engram_fail(&options->log, ENGRAM_ERR_USAGE, "unknown metric");
     }
@@ -216,7 +218,7 @@ enum engram_status engram_prepare(const struct engram_set *base,
     made->dim = (size_t)set.dim;
     fenv_t saved;
     engram_fp_enter(&saved);
-    status = fill(made, &set, options, team);
+    status = fill(made, &set, what, first_row, options, team);
     engram_fp_leave(&saved);
     if (status != ENGRAM_OK) {
         engram_prepared_free(made);
@@ -224,6 +226,13 @@ enum engram_status engram_prepare(const struct engram_set *base,
     }
     *prepared = made;
     return ENGRAM_OK;
+}
+
+enum engram_status engram_prepare(const struct engram_set *base,
+                                  const struct engram_search_options *options,
+                                  struct engram_prepared **prepared)
+{
+    return engram_prepare_named(base, "base", 0, options, prepared);
 }
 
 void engram_prepared_free(struct engram_prepared *prepared)

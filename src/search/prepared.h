@@ -29,6 +29,13 @@ struct engram_prepared {
     struct engram_f32_pack f32;
 };
 
+/* engram_prepare for a caller who has a name for the base and for its rows: `what` and `first_row`
+ * (number of the first row) appear in messages. */
+enum engram_status engram_prepare_named(const struct engram_set *base, const char *what,
+                                        int64_t first_row,
+                                        const struct engram_search_options *options,
+                                        struct engram_prepared **prepared);
+
 /* Bytes of the packed copy for a plan. */
 size_t engram_f32_pack_bytes(const struct engram_kernels *kernels, enum engram_metric metric,
                              int64_t rows, int64_t dim);

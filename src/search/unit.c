@@ -43,8 +43,8 @@ enum engram_status engram_queries_check(const struct engram_prepared *prepared,
 
     if (set->dim != (int64_t)prepared->dim) {
         return engram_fail(&request->log, ENGRAM_ERR_DATA,
-                           "queries have %" PRId64 " dimensions, the base has %zu", set->dim,
-                           prepared->dim);
+                           "%s: %" PRId64 " dimensions, but the base has %zu", queries->what,
+                           set->dim, prepared->dim);
     }
     enum engram_status status = engram_team_size(request->threads, &request->log, &team);
     if (status != ENGRAM_OK) {
@@ -64,7 +64,7 @@ enum engram_status engram_queries_check(const struct engram_prepared *prepared,
         engram_bad_row_join(&bad, &mine);
     }
     *skipped = not_finite;
-    return engram_bad_row_status(&bad, "queries", queries->first_row, prepared->metric,
+    return engram_bad_row_status(&bad, queries->what, queries->first_row, prepared->metric,
                                  &request->log);
 }
 

@@ -5,10 +5,11 @@
 #include "search/collector.h"
 #include "search/prepared.h"
 
-/* Queries in any element type; `first_row` is the global row number of their first. */
+/* Queries in any element type. */
 struct engram_query_rows {
     struct engram_set set;
-    int64_t first_row;
+    int64_t first_row; /* global row number of the first */
+    const char *what;  /* their name in messages */
 };
 
 /* Checks the queries once, before their first unit: dimension, limits on values (DATA, naming the

@@ -1,0 +1,117 @@
+#include "job/identity.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/endian.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "io/source.h"
+
+/* Any two different numbers: two 64-bit hashes make a digest of 128 bits. */
+#define SEED_HIGH 1
+#define SEED_LOW 2
+
+enum engram_status engram_content_create(int64_t rows, const struct engram_log *log,
+                                         struct engram_content_hashes *content)
+{
+    int64_t count = (rows + ENGRAM_ROW_GRAIN - 1) / ENGRAM_ROW_GRAIN;
+    *content = (struct engram_content_hashes){.count = count};
+    content->grains = calloc((size_t)count + 1, sizeof *content->grains);
+    if (content->grains == NULL) {
+        return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for content hashes");
+    }
+    return ENGRAM_OK;
+}
+
+void engram_content_free(struct engram_content_hashes *content)
+{
+    free(content->grains);
+    *content = (struct engram_content_hashes){0};
+}
+
+/* Hash of rows [first, last) of a slab; rows may lie apart, so their hashes are chained. */
+static uint64_t grain_hash(const struct engram_set *slab, int64_t first, int64_t last)
+{
+    size_t row_bytes = (size_t)slab->dim * engram_dtype_size(slab->dtype);
+    const unsigned char *data = (const unsigned char *)slab->data + (size_t)first * slab->stride;
+    uint64_t hash = 0;
+    if (slab->stride == row_bytes) {
+        return engram_hash64(data, (size_t)(last - first) * row_bytes, 0);
+    }
+    for (int64_t r = first; r < last; r++, data += slab->stride) {
+        hash = engram_hash64(data, row_bytes, hash);
+    }
+    return hash;
+}
+
+void engram_content_add(struct engram_content_hashes *content, const struct engram_set *slab,
+                        int threads)
+{
+    int64_t first_grain = content->hashed / ENGRAM_ROW_GRAIN;
+    int64_t grains = (slab->rows + ENGRAM_ROW_GRAIN - 1) / ENGRAM_ROW_GRAIN;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t g = 0; g < grains; g++) {
+        int64_t last = (g + 1) * ENGRAM_ROW_GRAIN;
+        content->grains[first_grain + g] =
+            grain_hash(slab, g * ENGRAM_ROW_GRAIN, last < slab->rows ? last : slab->rows);
+    }
+    content->hashed += slab->rows;
+}
+
+void engram_content_add_ids(struct engram_content_hashes *content, const struct engram_ids *ids)
+{
+    content->ids =
+        engram_hash64(ids->text, (size_t)ids->count * ids->width, (uint64_t)ids->width + 1);
+}
+
+static uint64_t content_hash(const struct engram_content_hashes *content, uint64_t seed)
+{
+    uint64_t hash = seed ^ content->ids;
+    for (int64_t g = 0; g < content->count; g++) {
+        unsigned char word[16];
+        engram_store64le(word, hash);
+        engram_store64le(word + 8, content->grains[g]);
+        hash = engram_hash64(word, sizeof word, seed);
+    }
+    return hash;
+}
+
+/* One side of the identity as text. */
+static int describe_set(char *text, size_t size, const struct engram_set_ref *set)
+{
+    return snprintf(text, size,
+                    "%s %" PRId64 " x %" PRId64 " rows %" PRId64 ":%" PRId64 " ids %d\n",
+                    engram_dtype_name(set->dataset->dtype), set->dataset->dims[0],
+                    set->dataset->dims[1], set->first, set->last, set->ids != NULL);
+}
+
+void engram_identity_digest(const struct engram_inputs *inputs, int compress,
+                            const struct engram_content_hashes *base,
+                            const struct engram_content_hashes *queries,
+                            char digest[ENGRAM_DIGEST_SIZE])
+{
+    char text[1024];
+    char sets[2][256];
+    uint64_t hashes[2];
+    const uint64_t seeds[2] = {SEED_HIGH, SEED_LOW};
+
+    (void)describe_set(sets[0], sizeof sets[0], &inputs->base);
+    (void)describe_set(sets[1], sizeof sets[1], &inputs->queries);
+    /* %a: every bit of a limit counts. */
+    int length =
+        snprintf(text, sizeof text,
+                 "engram 1\nbase %squeries %sself %d\nmetric %s\nk %" PRId64
+                 "\npairs %d\nmax_distance %a\nmin_similarity %a\ncompress %d\n",
+                 sets[0], sets[1], inputs->self, engram_metric_name(inputs->metric), inputs->k,
+                 inputs->pairs_result, inputs->max_distance, inputs->min_similarity, compress);
+    for (int i = 0; i < 2; i++) {
+        unsigned char words[24];
+        engram_store64le(words, engram_hash64(text, (size_t)length, seeds[i]));
+        engram_store64le(words + 8, content_hash(base, seeds[i]));
+        engram_store64le(words + 16, content_hash(queries, seeds[i]));
+        hashes[i] = engram_hash64(words, sizeof words, seeds[i]);
+    }
+    (void)snprintf(digest, ENGRAM_DIGEST_SIZE, "%016" PRIx64 "%016" PRIx64, hashes[0], hashes[1]);
+}

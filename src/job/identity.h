@@ -1,0 +1,36 @@
+/* A job's identity: shapes, element types, content and semantic options; never path, time,
+ * threads, memory or filter. Two jobs of one identity have the same result. */
+#ifndef ENGRAM_JOB_IDENTITY_H
+#define ENGRAM_JOB_IDENTITY_H
+
+#include "io/ids.h"
+#include "job/inputs.h"
+
+/* Content hashes of one set, one for every ENGRAM_ROW_GRAIN rows counted from the first row of
+ * the range, whatever slabs the rows came in. */
+struct engram_content_hashes {
+    uint64_t *grains;
+    int64_t count;
+    int64_t hashed; /* rows so far */
+    uint64_t ids;   /* of the ids; 0 without */
+};
+
+/* For `rows` rows; freed with engram_content_free. RESOURCE. */
+enum engram_status engram_content_create(int64_t rows, const struct engram_log *log,
+                                         struct engram_content_hashes *content);
+void engram_content_free(struct engram_content_hashes *content);
+
+/* Hashes the next rows; slabs are whole grains but for the last. Runs on `threads` threads. */
+void engram_content_add(struct engram_content_hashes *content, const struct engram_set *slab,
+                        int threads);
+void engram_content_add_ids(struct engram_content_hashes *content, const struct engram_ids *ids);
+
+#define ENGRAM_DIGEST_SIZE 64
+
+/* 32 hexadecimal digits. */
+void engram_identity_digest(const struct engram_inputs *inputs, int compress,
+                            const struct engram_content_hashes *base,
+                            const struct engram_content_hashes *queries,
+                            char digest[ENGRAM_DIGEST_SIZE]);
+
+#endif

@@ -1,0 +1,28 @@
+/* What a job will take. Pure but for the default thread count and the choice of kernel set, which
+ * ask the machine. */
+#ifndef ENGRAM_JOB_PLAN_H
+#define ENGRAM_JOB_PLAN_H
+
+#include "job/inputs.h"
+
+struct engram_plan {
+    uint64_t rows_bytes;   /* base and queries in memory */
+    uint64_t packed_bytes; /* the filter's copy of the base, norms and flags */
+    uint64_t answer_bytes; /* answers until they are written; 0 where nobody can know (pairs) */
+    int threads;
+    const char *isa;
+    enum engram_filter filter;
+    int64_t base_slab_rows; /* base rows in memory at a time; INT64_MAX: all */
+    uint64_t pairs;
+    double gflop; /* 2 x pairs x dim, in 10^9 */
+};
+
+enum engram_status engram_plan_make(const struct engram_inputs *inputs,
+                                    const struct engram_job_options *options,
+                                    struct engram_plan *plan);
+
+/* RESOURCE, naming both figures, when the plan does not fit into what can be had now. */
+enum engram_status engram_plan_check_memory(const struct engram_plan *plan,
+                                            const struct engram_log *log);
+
+#endif

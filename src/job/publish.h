@@ -1,0 +1,32 @@
+/* A finished job's answers into OUTPUT. */
+#ifndef ENGRAM_JOB_PUBLISH_H
+#define ENGRAM_JOB_PUBLISH_H
+
+#include "job/inputs.h"
+#include "search/partial.h"
+
+/* The answers of a job: partials of consecutive query ranges. */
+struct engram_answers {
+    struct engram_partial *parts;
+    int64_t count;
+};
+
+struct engram_publish_options {
+    const char *path;
+    bool replace;
+    int compress;
+    int threads;
+    const char *digest;
+    const int *cancel;
+    void (*progress)(void *context, uint64_t rows_done, uint64_t rows_total);
+    void *progress_context;
+    struct engram_log log;
+};
+
+/* Writes the whole result; it appears under its name at the end or not at all. float64 scores
+ * become float32 distances here and nowhere else. */
+enum engram_status engram_publish(const struct engram_inputs *inputs,
+                                  const struct engram_answers *answers,
+                                  const struct engram_publish_options *options);
+
+#endif
