@@ -472,6 +472,7 @@ enum engram_status engram_source_next(struct engram_source *source, struct engra
     *slab = (struct engram_slab){.first_row = source->next};
     slab->set.dtype = source->slab_dtype;
     slab->set.dim = source->dim;
+    slab->set.stride = (size_t)source->dim * engram_dtype_size(source->slab_dtype);
     if (rows == 0) {
         return ENGRAM_OK;
     }

@@ -12,7 +12,7 @@
 #define ENGRAM_ROW_GRAIN 1024
 
 /* Rows [first_row, first_row + set.rows) of the dataset, as float32 where every stored value is
- * exact in float32, else float64. The memory belongs to the source and stays valid until the next
+ * exact in float32, else float64, the stride filled in. The memory belongs to the source and stays valid until the next
  * call of engram_source_next or engram_source_close. */
 struct engram_slab {
     struct engram_set set; /* set.rows == 0: the end */

@@ -1,0 +1,114 @@
+#include "job/state.h"
+
+#include "base/clock.h"
+
+/* Rows in memory at a time when they are only hashed. */
+#define HASH_ROWS ((int64_t)64 * ENGRAM_ROW_GRAIN)
+
+void engram_stage_tell(void *context, uint64_t done, uint64_t total)
+{
+    const struct engram_stage_progress *stage = context;
+    (void)total;
+    if (stage->options->progress != NULL) {
+        stage->options->progress(stage->options->progress_context, stage->stage,
+                                 stage->before + done, stage->total);
+    }
+}
+
+bool engram_feed_shared(const struct engram_inputs *inputs)
+{
+    return inputs->self && inputs->base.first == inputs->queries.first &&
+           inputs->base.last == inputs->queries.last;
+}
+
+enum engram_status engram_feed_open(struct engram_job_state *job, const struct engram_set_ref *set,
+                                    int64_t slab_rows, struct engram_source **source)
+{
+    const struct engram_source_options options = {
+        .path = set->file->path,
+        .dataset = set->dataset,
+        .first = set->first,
+        .last = set->last,
+        .slab_rows = slab_rows,
+        .threads = job->plan.threads,
+        .cancel = job->options->cancel,
+        .progress = engram_stage_tell,
+        .progress_context = &job->reading,
+        .log = job->options->log,
+    };
+    return engram_source_open(&options, source);
+}
+
+enum engram_status engram_feed_next(struct engram_job_state *job, struct engram_source *source,
+                                    struct engram_content_hashes *content, struct engram_slab *slab)
+{
+    uint64_t start = engram_clock_ns();
+    enum engram_status status = engram_source_next(source, slab);
+    if (status == ENGRAM_OK) {
+        engram_content_add(content, &slab->set, job->plan.threads);
+        job->reading.before += (uint64_t)slab->set.rows;
+    }
+    job->report->read_seconds += (double)(engram_clock_ns() - start) * 1e-9;
+    return status;
+}
+
+static enum engram_status hash_ids(struct engram_job_state *job, const struct engram_set_ref *set,
+                                   struct engram_content_hashes *content)
+{
+    struct engram_ids ids;
+    if (set->ids == NULL) {
+        return ENGRAM_OK;
+    }
+    enum engram_status status = engram_ids_read(set->file->path, set->ids->path, 0,
+                                                set->dataset->dims[0], &job->options->log, &ids);
+    if (status == ENGRAM_OK) {
+        engram_content_add_ids(content, &ids);
+        engram_ids_free(&ids);
+    }
+    return status;
+}
+
+enum engram_status engram_feed_contents(struct engram_job_state *job)
+{
+    const struct engram_inputs *inputs = &job->inputs;
+    const struct engram_log *log = &job->options->log;
+    enum engram_status status =
+        engram_content_create(inputs->base.last - inputs->base.first, log, &job->base_content);
+    if (status == ENGRAM_OK) {
+        status = engram_content_create(inputs->queries.last - inputs->queries.first, log,
+                                       &job->query_content);
+    }
+    if (status == ENGRAM_OK) {
+        status = hash_ids(job, &inputs->base, &job->base_content);
+    }
+    if (status == ENGRAM_OK) {
+        status = hash_ids(job, &inputs->queries, &job->query_content);
+    }
+    return status;
+}
+
+enum engram_status engram_feed_hash(struct engram_job_state *job, const struct engram_set_ref *set,
+                                    struct engram_content_hashes *content)
+{
+    struct engram_source *source = NULL;
+    struct engram_slab slab;
+    enum engram_status status = engram_feed_open(job, set, HASH_ROWS, &source);
+    do {
+        if (status == ENGRAM_OK) {
+            status = engram_feed_next(job, source, content, &slab);
+        }
+    } while (status == ENGRAM_OK && slab.set.rows > 0);
+    engram_source_close(source);
+    return status;
+}
+
+/* Identity of the finished job; rows that were borrowed were hashed once. */
+void engram_feed_digest(const struct engram_job_state *job, char digest[ENGRAM_DIGEST_SIZE])
+{
+    struct engram_content_hashes queries = job->query_content;
+    if (engram_feed_shared(&job->inputs)) {
+        queries.grains = job->base_content.grains;
+    }
+    engram_identity_digest(&job->inputs, job->options->compress, &job->base_content, &queries,
+                           digest);
+}

@@ -1,0 +1,64 @@
+/* A running job: what its steps share. */
+#ifndef ENGRAM_JOB_STATE_H
+#define ENGRAM_JOB_STATE_H
+
+#include "io/source.h"
+#include "job/identity.h"
+#include "job/plan.h"
+#include "job/publish.h"
+#include "search/unit.h"
+
+/* Progress of one stage that is made of several calls. */
+struct engram_stage_progress {
+    const struct engram_job_options *options;
+    enum engram_job_stage stage;
+    uint64_t before; /* done by earlier calls */
+    uint64_t total;
+};
+
+struct engram_job_state {
+    const struct engram_job_options *options;
+    struct engram_job_report *report;
+    struct engram_inputs inputs;
+    struct engram_plan plan;
+    struct engram_content_hashes base_content;
+    struct engram_content_hashes query_content;
+    struct engram_source *query_source; /* NULL: the queries lie in the base slab */
+    struct engram_query_rows queries;
+    char query_name[512];
+    char base_name[512];
+    struct engram_answers answers;
+    struct engram_stage_progress reading;
+    struct engram_stage_progress searching;
+};
+
+/* A progress callback of the library below: adds the stage. `context` is a struct
+ * engram_stage_progress. */
+void engram_stage_tell(void *context, uint64_t done, uint64_t total);
+
+/* Whether base and queries are the same rows: they are read and hashed once. */
+bool engram_feed_shared(const struct engram_inputs *inputs);
+
+/* Room for the content hashes, and the hashes of the ids. */
+enum engram_status engram_feed_contents(struct engram_job_state *job);
+
+enum engram_status engram_feed_open(struct engram_job_state *job, const struct engram_set_ref *set,
+                                    int64_t slab_rows, struct engram_source **source);
+
+/* Reads the next slab and hashes it. */
+enum engram_status engram_feed_next(struct engram_job_state *job, struct engram_source *source,
+                                    struct engram_content_hashes *content,
+                                    struct engram_slab *slab);
+
+/* Reads and hashes a set without keeping it. */
+enum engram_status engram_feed_hash(struct engram_job_state *job, const struct engram_set_ref *set,
+                                    struct engram_content_hashes *content);
+
+/* The identity, once both sets were hashed. */
+void engram_feed_digest(const struct engram_job_state *job, char digest[ENGRAM_DIGEST_SIZE]);
+
+/* Before anything is read: OUTPUT is no input, and it can be created, or (`*finished`) it is this
+ * job's result already. CANT_CREATE, PERMISSION, USAGE; or as reading the input. */
+enum engram_status engram_check_output(struct engram_job_state *job, bool *finished);
+
+#endif
