@@ -199,13 +199,15 @@ class Box:
         return run
 
     def fails(self, code, mentions, *arguments, env=None, cwd=None):
-        """Must end with `code` (or one of several) and one line on stderr that holds every one of `mentions`, and
-        change no file."""
+        """Must end with `code` (or one of several) and one line on stderr that holds every one of
+        `mentions`, and change no file."""
         before = self._look()
         run = self.run(*arguments, env=env, cwd=cwd)
         codes = code if isinstance(code, tuple) else (code,)
         self.check(run.code in codes, f"expected exit {code}: {run}")
         lines = [line for line in run.err.splitlines() if line.strip()]
+        if run.code == 64 and lines and lines[-1].startswith("Try '"):
+            lines.pop()  # the customary hint after a mistake on the command line
         self.check(len(lines) == 1, f"expected one line on stderr: {run}")
         for text in [mentions] if isinstance(mentions, str) else mentions:
             self.check(text.lower() in run.err.lower(), f"stderr does not say {text!r}: {run}")
@@ -243,11 +245,13 @@ class Box:
                 good = self.check(False, f"{label}: {name}: {first_difference(got, want)}")
         return good
 
-    def exact(self, label, arguments, queries, base, metric, k=10, pairs=False, **options):
+    def exact(self, label, arguments, queries, base, metric, k=10, **options):
         """Runs a job and compares it with the oracle, bit for bit. `arguments` holds INPUT and
-        what is not said by the other parameters."""
+        what is not said by the other parameters. A limit without k (None) gives pairs, a limit
+        together with k a table of k neighbours, as without a limit."""
         command = list(arguments) + ["--metric", metric]
-        if k is not None and (pairs or k != 10):
+        limited = any(options.get(name) is not None for name in ("max_distance", "min_similarity"))
+        if k is not None and (k != 10 or limited):
             command += ["-k", k]
         for name in ("max_distance", "min_similarity"):
             if options.get(name) is not None:
@@ -257,7 +261,7 @@ class Box:
                 command += [f"--{name.replace('_', '-')}", "%d:%d" % options[name]]
         result = self.job(*command)
         answers = oracle.answer(queries, base, metric, k=k, **options)
-        self.compare(f"{label} {metric}", result, answers, None if pairs else k)
+        self.compare(f"{label} {metric}", result, answers, k)
         return result
 
 

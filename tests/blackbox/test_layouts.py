@@ -233,7 +233,6 @@ def test_row_ranges(t):
             base,
             "l2",
             k=None,
-            pairs=True,
             base_rows=base_rows,
             query_rows=query_rows,
             max_distance=3.0,

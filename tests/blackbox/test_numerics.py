@@ -22,7 +22,6 @@ def limits(t, label, path, queries, base, metric, k=None, self_job=False):
                 base,
                 metric,
                 k=k,
-                pairs=True,
                 self_job=self_job,
                 max_distance=value,
             )
@@ -35,7 +34,6 @@ def limits(t, label, path, queries, base, metric, k=None, self_job=False):
                     base,
                     metric,
                     k=k,
-                    pairs=True,
                     self_job=self_job,
                     min_similarity=value,
                 )
@@ -79,7 +77,6 @@ def test_both_limits(t):
             base,
             "cosine",
             k=k,
-            pairs=True,
             max_distance=float(key[0, 0]),
             min_similarity=float(score[1, 1]),
         )
@@ -105,7 +102,6 @@ def test_similarity_is_compared_as_similarity(t):
             base,
             "cosine",
             k=None,
-            pairs=True,
             min_similarity=value,
         )
         t.check(result.indptr[-1] == by_score, "pairs")
@@ -123,7 +119,6 @@ def test_limits_that_keep_all_or_nothing(t):
             base,
             metric,
             k=None,
-            pairs=True,
             max_distance=value,
         )
     for metric, value in (("cosine", -1.0), ("cosine", 1.5), ("ip", -1e9)):
@@ -134,7 +129,6 @@ def test_limits_that_keep_all_or_nothing(t):
             base,
             metric,
             k=None,
-            pairs=True,
             min_similarity=value,
         )
 
@@ -157,7 +151,6 @@ def test_multiples_of_a_row(t):
                 base,
                 "cosine",
                 k=None,
-                pairs=True,
                 self_job=True,
                 max_distance=0.0,
             )
@@ -168,7 +161,6 @@ def test_multiples_of_a_row(t):
                 base,
                 "cosine",
                 k=None,
-                pairs=True,
                 self_job=True,
                 min_similarity=1.0,
             )
@@ -309,7 +301,6 @@ def test_float64_extremes_under_cosine(t):
             base,
             "cosine",
             k=None,
-            pairs=True,
             min_similarity=0.5,
         )
 
@@ -370,11 +361,11 @@ def test_orthogonal_and_opposite(t):
     for metric in oracle.METRICS:
         t.exact("axes", [path], base, base, metric, k=20, self_job=True)
     t.exact(
-        "right angles", [path], base, base, "cosine", k=None, pairs=True, self_job=True,
+        "right angles", [path], base, base, "cosine", k=None, self_job=True,
         max_distance=1.0,
     )
     t.exact(
-        "right angles", [path], base, base, "ip", k=None, pairs=True, self_job=True,
+        "right angles", [path], base, base, "ip", k=None, self_job=True,
         min_similarity=0.0,
     )
 
@@ -448,5 +439,5 @@ def test_fuzz(t):
             path = t.two_sets(base, queries, **storage)
         label = f"round {round_number}: {len(queries)} x {rows} x {dim} {dtype} {options} k {k}"
         t.exact(
-            label, [path], queries, base, metric, k=k, pairs=pairs, self_job=self_job, **options
+            label, [path], queries, base, metric, k=k, self_job=self_job, **options
         )

@@ -49,7 +49,7 @@ def test_non_finite_rows(t):
                     t.check(not (result.neighbors == bad).any(), f"row {bad} was returned")
                 t.check((result.counts[[2, 5, 7, 11]] == 0).all(), "a bad query has answers")
             t.exact(
-                "pairs", [path], queries, base, "l2", k=None, pairs=True, max_distance=2.0
+                "pairs", [path], queries, base, "l2", k=None, max_distance=2.0
             )
 
 
@@ -120,7 +120,6 @@ def test_empty_sets(t):
                     base,
                     metric,
                     k=None,
-                    pairs=True,
                     max_distance=1.0,
                 )
         path = t.h5("one.h5", {"x": none}, **storage)
@@ -229,7 +228,6 @@ def test_distance_overflows_float32(t):
         base,
         "sqeuclidean",
         k=None,
-        pairs=True,
         max_distance=7e78,
     )
 
