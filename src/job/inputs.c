@@ -371,7 +371,7 @@ static enum engram_status choose_limits(const struct engram_job_options *options
         return engram_fail(&options->log, ENGRAM_ERR_USAGE,
                            "-k %" PRId64 ": has to be from 1 to %" PRId32, options->k, INT32_MAX);
     }
-    inputs->pairs_result = threshold && options->k == 0;
+    inputs->pairs_result = threshold;
     inputs->k = options->k > 0 ? options->k : threshold ? INT64_MAX : DEFAULT_K;
     if (options->self && options->queries != NULL) {
         return engram_fail(&options->log, ENGRAM_ERR_USAGE,

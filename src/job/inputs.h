@@ -35,7 +35,7 @@ struct engram_inputs {
     enum engram_metric metric;
     char metric_reason[128];
     int64_t k;             /* INT64_MAX: no limit */
-    bool pairs_result;     /* a threshold without k */
+    bool pairs_result;     /* a threshold was given: /pairs, at most k a row */
     double max_distance;   /* +INFINITY: no limit */
     double min_similarity; /* -INFINITY: no limit */
 };

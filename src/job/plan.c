@@ -53,7 +53,7 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
         plan->packed_bytes +=
             engram_f32_pack_bytes(kernels, inputs->metric, (int64_t)base_rows, dim);
     }
-    if (!inputs->pairs_result) {
+    if (inputs->k != INT64_MAX) {
         /* Slots during the search, then the partial: at most two copies at a time. */
         plan->answer_bytes = 2 * query_rows * kept * sizeof(struct engram_hit);
     }
