@@ -360,3 +360,13 @@ def test_names_that_are_hard_to_print(t):
     t.h5("plain.h5", {"x": rows})
     os.replace(t.path("plain.h5"), t.path(name))
     t.succeeds(t.path(name), t.path("out \u00e9.h5"))
+
+
+def test_more_threads_than_anyone_has(t):
+    """OpenMP's runtime ends the process, or crashes, when it cannot start a team."""
+    path = t.h5("one.h5", {"x": t.gaussian(200, 4)})
+    for count in (5000, 65536):
+        for arguments, env in ((["--threads", count], {}), ([], {"OMP_NUM_THREADS": str(count)})):
+            run = t.run("--force", *arguments, path, t.path("out.h5"), env=env)
+            t.check(run.code in (0, 64, 71), f"{arguments} {env}: {run}")
+            t.check("libgomp" not in run.err, f"{arguments} {env}: {run}")

@@ -79,6 +79,15 @@ def test_c_program(t):
     t.check(done.stdout == printed[0], f"prints {done.stdout!r}, README says {printed[0]!r}")
 
 
+def test_demo_output(t):
+    shown = [text for _, text in blocks() if text.startswith("$ build/engram-batch show")]
+    t.require(len(shown) == 1, "README has changed")
+    command, expected = shown[0].split("\n", 1)
+    t.succeeds(str(ROOT / "data" / "glove-20k.h5"), t.path("out.h5"))
+    run_ = t.run("show", t.path("out.h5"), *shlex.split(command)[4:])
+    t.check(run_.code == 0 and run_.out == expected, f"prints {run_.out!r}")
+
+
 def test_no_python_hides_elsewhere(t):
     """Python in documents that nothing runs would rot."""
     for name in ("data/README.md", "tests/README.md", "src/README.md"):
