@@ -13,6 +13,8 @@ static const struct {
     int (*run)(int argc, char **argv);
 } COMMANDS[] = {
     {"arena", "the arena against malloc, and its share of a kernel's time", engram_bench_arena},
+    {"peak", "float32 multiply-adds in registers, the yardstick", engram_bench_peak},
+    {"search", "k nearest neighbours in memory against the peak", engram_bench_search},
 };
 #define COMMAND_COUNT (sizeof COMMANDS / sizeof COMMANDS[0])
 

@@ -312,6 +312,26 @@ static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candid
     return found;
 }
 
+/* Two multiply-adds a cycle with a latency of four or five need at least ten chains. */
+static uint64_t f32_peak(uint64_t rounds)
+{
+    __m256 sums[12];
+    const __m256 factor = _mm256_set1_ps(0.999F);
+    const __m256 term = _mm256_set1_ps(0.001F);
+    for (int i = 0; i < 12; i++) {
+        sums[i] = _mm256_set1_ps((float)i);
+    }
+    for (uint64_t r = 0; r < rounds; r++) {
+        for (int i = 0; i < 12; i++) {
+            sums[i] = _mm256_fmadd_ps(sums[i], factor, term);
+        }
+    }
+    for (int i = 0; i < 12; i++) {
+        __asm__ volatile("" : : "x"(sums[i])); /* the sums are needed, the compiler must believe */
+    }
+    return rounds * 12 * 8 * 2;
+}
+
 const struct engram_kernels engram_kernels_avx2 = {
     .name = "avx2",
     .canonical_pairs = {{pairs_dot_f32, pairs_dot_f64}, {pairs_sqdiff_f32, pairs_sqdiff_f64}},
@@ -319,4 +339,5 @@ const struct engram_kernels engram_kernels_avx2 = {
     .f32_tile = f32_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,
+    .f32_peak = f32_peak,
 };

@@ -87,6 +87,11 @@ struct engram_f32_strip {
 typedef size_t (*engram_f32_tile_fn)(const struct engram_f32_strip *args,
                                      struct engram_candidate *out);
 
+/* Runs `rounds` rounds of independent float32 multiply-adds in registers, as many at a time as
+ * hide their latency, and returns the number of floating-point operations: the yardstick of every
+ * speed that the benchmarks report. */
+typedef uint64_t (*engram_f32_peak_fn)(uint64_t rounds);
+
 struct engram_kernels {
     const char *name;
     engram_canonical_pairs_fn canonical_pairs[ENGRAM_OPS][ENGRAM_WORK_TYPES];
@@ -94,6 +99,7 @@ struct engram_kernels {
     engram_f32_tile_fn f32_tile;
     size_t f32_queries; /* queries of a strip */
     size_t f32_rows;    /* rows of a panel, a multiple of 8 */
+    engram_f32_peak_fn f32_peak;
 };
 
 /* Upper limits over all sets, for buffers on the stack. */

@@ -153,6 +153,26 @@ static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candid
     return found;
 }
 
+#define PEAK_LANES 48
+
+/* Multiply and add apart: the baseline has no fused one. */
+static uint64_t f32_peak(uint64_t rounds)
+{
+    float sums[PEAK_LANES];
+    for (int i = 0; i < PEAK_LANES; i++) {
+        sums[i] = (float)i;
+    }
+    for (uint64_t r = 0; r < rounds; r++) {
+        for (int i = 0; i < PEAK_LANES; i++) {
+            sums[i] = sums[i] * 0.999F + 0.001F;
+        }
+    }
+    for (int i = 0; i < PEAK_LANES; i++) {
+        __asm__ volatile("" : : "m"(sums[i]));
+    }
+    return rounds * PEAK_LANES * 2;
+}
+
 const struct engram_kernels engram_kernels_portable = {
     .name = "portable",
     .canonical_pairs = {{pairs_dot_f32, pairs_dot_f64}, {pairs_sqdiff_f32, pairs_sqdiff_f64}},
@@ -160,4 +180,5 @@ const struct engram_kernels engram_kernels_portable = {
     .f32_tile = f32_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,
+    .f32_peak = f32_peak,
 };
