@@ -2,6 +2,7 @@
 #include "kernels/sets.h"
 
 #include <immintrin.h>
+#include <string.h>
 
 /* 6 x 16: 12 accumulators, 2 row registers and 1 broadcast fill 15 of the 16 registers, and
  * 12 fused multiply-adds cover the 8 loads of a step. */
@@ -260,6 +261,21 @@ INLINE unsigned survivors(__m256 left, __m256 right, __m256 threshold)
     return low | high << 8;
 }
 
+/* Lists the survivors of one panel. */
+static size_t emit(const unsigned *masks, size_t queries, unsigned live, uint32_t first_query,
+                   uint32_t first_row, struct engram_candidate *out)
+{
+    size_t found = 0;
+    for (size_t q = 0; q < queries; q++) {
+        for (unsigned left = masks[q] & live; left != 0; left &= left - 1) {
+            out[found].query = first_query + (uint32_t)q;
+            out[found].row = first_row + (uint32_t)__builtin_ctz(left);
+            found++;
+        }
+    }
+    return found;
+}
+
 /* The sums of one strip against one panel. */
 INLINE void f32_sums(const float *strip, const float *panel, size_t depth, __m256 sums[QUERIES][2])
 {
@@ -300,14 +316,107 @@ static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candid
         if (__builtin_expect((any & live) == 0, 1)) {
             continue;
         }
-        for (size_t q = 0; q < QUERIES; q++) {
-            for (unsigned left = masks[q] & live; left != 0; left &= left - 1) {
-                out[found].query = args->first_query + (uint32_t)q;
-                out[found].row =
-                    args->first_row + (uint32_t)(p * ROWS) + (uint32_t)__builtin_ctz(left);
-                found++;
+        found += emit(masks, QUERIES, live, args->first_query,
+                      args->first_row + (uint32_t)(p * ROWS), out + found);
+    }
+    return found;
+}
+
+/* Integer tile, 4 x 16. vpmaddubsw multiplies unsigned base codes by signed query codes and adds
+ * neighbours into 16 bits; WIDEN groups fit there before they must be added into 32 bits:
+ *     WIDEN * 2 * (2 * 31) * 66 = 32,736 < 32,768.
+ * Codes of equal width (7 bits on both sides) would have to be widened every other group, and the
+ * multiplications of widening compete for the same ports; this is 6 and 7 bits at 1.25
+ * multiplications a group. */
+#define INT_QUERIES 4
+#define INT_BASE_LIMIT 31
+#define INT_QUERY_LIMIT 66
+#define WIDEN 4
+
+INLINE __m256i broadcast_codes(const int8_t *codes)
+{
+    int32_t four;
+    memcpy(&four, codes, sizeof four);
+    return _mm256_set1_epi32(four);
+}
+
+/* Adds `groups` (at most WIDEN) groups of the codes into the 32-bit sums. */
+INLINE void int_add_groups(const int8_t *strip, const uint8_t *panel, size_t groups,
+                           __m256i sums[INT_QUERIES][2])
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i narrow[INT_QUERIES][2];
+    for (size_t g = 0; g < groups; g++) {
+        __m256i left = _mm256_load_si256((const __m256i *)(const void *)(panel + g * ROWS * 4));
+        __m256i right =
+            _mm256_load_si256((const __m256i *)(const void *)(panel + g * ROWS * 4 + 32));
+        for (size_t q = 0; q < INT_QUERIES; q++) {
+            __m256i query = broadcast_codes(strip + (g * INT_QUERIES + q) * 4);
+            __m256i products[2] = {_mm256_maddubs_epi16(left, query),
+                                   _mm256_maddubs_epi16(right, query)};
+            for (size_t h = 0; h < 2; h++) {
+                narrow[q][h] = g == 0 ? products[h] : _mm256_add_epi16(narrow[q][h], products[h]);
+                /* Keeps the order of the additions: reassociated into trees, they would need
+                 * more registers than there are. */
+                __asm__("" : "+x"(narrow[q][h]));
             }
         }
+    }
+    for (size_t q = 0; q < INT_QUERIES; q++) {
+        for (size_t h = 0; h < 2; h++) {
+            sums[q][h] = _mm256_add_epi32(sums[q][h], _mm256_madd_epi16(narrow[q][h], ones));
+        }
+    }
+}
+
+/* Bits of the rows of a panel that survive for query q. */
+INLINE unsigned int_survivors(const struct engram_int_strip *args, size_t p, size_t q,
+                              const __m256i sums[2])
+{
+    const struct engram_int_head *head = &args->heads[p];
+    float right = args->level[q] * head->scale - args->row_error[q] * head->error;
+    right -= args->query_error[q] * head->norm;
+    __m256 slope = _mm256_broadcast_ss(args->slope + q);
+    const float *bias = args->bias + p * ROWS;
+    __m256 left[2];
+    for (size_t h = 0; h < 2; h++) {
+        left[h] =
+            _mm256_fmadd_ps(slope, _mm256_loadu_ps(bias + 8 * h), _mm256_cvtepi32_ps(sums[h]));
+    }
+    return survivors(left[0], left[1], _mm256_set1_ps(right));
+}
+
+static size_t int_tile(const struct engram_int_strip *args, struct engram_candidate *out)
+{
+    size_t found = 0;
+    for (size_t p = 0; p < args->panel_count; p++) {
+        const uint8_t *panel = args->panels + p * args->groups * ROWS * 4;
+        __m256i sums[INT_QUERIES][2];
+        unsigned masks[INT_QUERIES];
+        unsigned any = 0;
+        size_t g = 0;
+
+        for (size_t q = 0; q < INT_QUERIES; q++) {
+            sums[q][0] = _mm256_set1_epi32(args->offset[q]);
+            sums[q][1] = sums[q][0];
+        }
+        for (; g + WIDEN <= args->groups; g += WIDEN) {
+            int_add_groups(args->strip + g * INT_QUERIES * 4, panel + g * ROWS * 4, WIDEN, sums);
+        }
+        if (g < args->groups) {
+            int_add_groups(args->strip + g * INT_QUERIES * 4, panel + g * ROWS * 4,
+                           args->groups - g, sums);
+        }
+        for (size_t q = 0; q < INT_QUERIES; q++) {
+            masks[q] = int_survivors(args, p, q, sums[q]);
+            any |= masks[q];
+        }
+        unsigned live = (unsigned)args->live[2 * p] | (unsigned)args->live[2 * p + 1] << 8;
+        if (__builtin_expect((any & live) == 0, 1)) {
+            continue;
+        }
+        found += emit(masks, INT_QUERIES, live, args->first_query,
+                      args->first_row + (uint32_t)(p * ROWS), out + found);
     }
     return found;
 }
@@ -339,5 +448,10 @@ const struct engram_kernels engram_kernels_avx2 = {
     .f32_tile = f32_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,
+    .int_tile = int_tile,
+    .int_queries = INT_QUERIES,
+    .int_rows = ROWS,
+    .int_base_limit = INT_BASE_LIMIT,
+    .int_query_limit = INT_QUERY_LIMIT,
     .f32_peak = f32_peak,
 };

@@ -15,8 +15,10 @@
  * - f32_tile: its sums may differ from set to set; only the bound in search/bound_f32.h is
  *   promised. Any order of additions, fused or not, with at most `depth` terms fulfils it.
  *
- * Integer, prefix and wider tiles are further slots of this table, with their own packed layout
- * and bound; the caller's loop does not change. */
+ * - int_tile: all sets with the same limits agree exactly on the integer sums.
+ *
+ * Further tiles are further slots of this table, with their own packed layout and bound; the
+ * caller's loop does not change. */
 #ifndef ENGRAM_KERNELS_KERNELS_H
 #define ENGRAM_KERNELS_KERNELS_H
 
@@ -87,6 +89,46 @@ struct engram_f32_strip {
 typedef size_t (*engram_f32_tile_fn)(const struct engram_f32_strip *args,
                                      struct engram_candidate *out);
 
+/* One strip of `int_queries` queries against `panel_count` panels of `int_rows` rows, both as
+ * small integer codes; search/bound_int.h says what they stand for.
+ *   strip       int8 [groups][int_queries][4]: four dimensions of a query side by side;
+ *               magnitudes at most int_query_limit
+ *   panels      uint8 [panel_count][groups][int_rows][4]: codes of at most 2 int_base_limit
+ *   heads       one a panel
+ *   bias        float [panel_count][int_rows]
+ *   offset      int32 [int_queries]
+ *   level, row_error, query_error, slope   float [int_queries]
+ * With sum = offset[q] + the integer dot product of the codes (exact: the limits keep every
+ * intermediate sum in range, and the caller keeps |sum| below 2^31), as a float32,
+ *     sum + slope[q] * bias[r]  is compared with
+ *     level[q] * scale - row_error[q] * error - query_error[q] * norm     (of the panel's head).
+ * A pair that is not below, and whose row is live, is appended as by f32_tile. These few float32
+ * operations may be fused or not, in this order; each is correctly rounded. */
+struct engram_int_head {
+    float scale;
+    float error;
+    float norm;
+    float unused; /* heads are loaded as one vector */
+};
+struct engram_int_strip {
+    const int8_t *strip;
+    const uint8_t *panels;
+    const struct engram_int_head *heads;
+    const float *bias;
+    const int32_t *offset;
+    const float *level;
+    const float *row_error;
+    const float *query_error;
+    const float *slope;
+    const uint8_t *live;
+    size_t groups; /* dimensions / 4, rounded up; codes past the last dimension are 0 in `strip` */
+    size_t panel_count;
+    uint32_t first_query;
+    uint32_t first_row;
+};
+typedef size_t (*engram_int_tile_fn)(const struct engram_int_strip *args,
+                                     struct engram_candidate *out);
+
 /* Runs `rounds` rounds of independent float32 multiply-adds in registers, as many at a time as
  * hide their latency, and returns the number of floating-point operations: the yardstick of every
  * speed that the benchmarks report. */
@@ -99,12 +141,19 @@ struct engram_kernels {
     engram_f32_tile_fn f32_tile;
     size_t f32_queries; /* queries of a strip */
     size_t f32_rows;    /* rows of a panel, a multiple of 8 */
+    engram_int_tile_fn int_tile;
+    size_t int_queries;  /* queries of a strip */
+    size_t int_rows;     /* rows of a panel, a multiple of 8 that divides 64 */
+    int int_base_limit;  /* base codes are 0 .. 2 limit, standing for -limit .. limit */
+    int int_query_limit; /* query codes are -limit .. limit */
     engram_f32_peak_fn f32_peak;
 };
 
 /* Upper limits over all sets, for buffers on the stack. */
 #define ENGRAM_F32_QUERIES_MAX 16
 #define ENGRAM_F32_ROWS_MAX 32
+#define ENGRAM_INT_QUERIES_MAX 16
+#define ENGRAM_INT_ROWS_MAX 64
 
 /* The table called `name`; NULL: the environment's ENGRAM_ISA, else the best that this CPU and
  * operating system can run. USAGE, with a message that lists the names, when there is no such

@@ -1,6 +1,8 @@
 /* The complete kernel table in plain C; the definition that the other sets are tested against. */
 #include "kernels/sets.h"
 
+#include <stdbool.h>
+
 /* Query side 4 x base side 8: two SSE or NEON registers a row, found by the vectoriser. */
 #define QUERIES 4
 #define ROWS 8
@@ -153,6 +155,46 @@ static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candid
     return found;
 }
 
+/* Whether one pair of the integer tile survives. */
+static bool int_survives(const struct engram_int_strip *args, size_t panel, size_t q, size_t r,
+                         int32_t sum)
+{
+    const struct engram_int_head *head = &args->heads[panel];
+    float left = (float)sum + args->slope[q] * args->bias[panel * ROWS + r];
+    float right = args->level[q] * head->scale - args->row_error[q] * head->error;
+    right -= args->query_error[q] * head->norm;
+    return !(left < right) && (args->live[panel] >> r & 1) != 0;
+}
+
+static size_t int_tile(const struct engram_int_strip *args, struct engram_candidate *out)
+{
+    size_t found = 0;
+    for (size_t p = 0; p < args->panel_count; p++) {
+        const uint8_t *panel = args->panels + p * args->groups * ROWS * 4;
+        int32_t sums[QUERIES][ROWS] = {{0}};
+        for (size_t g = 0; g < args->groups; g++) {
+            for (size_t q = 0; q < QUERIES; q++) {
+                const int8_t *query = args->strip + (g * QUERIES + q) * 4;
+                for (size_t r = 0; r < ROWS; r++) {
+                    const uint8_t *row = panel + (g * ROWS + r) * 4;
+                    sums[q][r] += query[0] * row[0] + query[1] * row[1] + query[2] * row[2] +
+                                  query[3] * row[3];
+                }
+            }
+        }
+        for (size_t q = 0; q < QUERIES; q++) {
+            for (size_t r = 0; r < ROWS; r++) {
+                if (int_survives(args, p, q, r, args->offset[q] + sums[q][r])) {
+                    out[found].query = args->first_query + (uint32_t)q;
+                    out[found].row = args->first_row + (uint32_t)(p * ROWS + r);
+                    found++;
+                }
+            }
+        }
+    }
+    return found;
+}
+
 #define PEAK_LANES 48
 
 /* Multiply and add apart: the baseline has no fused one. */
@@ -180,5 +222,10 @@ const struct engram_kernels engram_kernels_portable = {
     .f32_tile = f32_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,
+    .int_tile = int_tile,
+    .int_queries = QUERIES,
+    .int_rows = ROWS,
+    .int_base_limit = 127,
+    .int_query_limit = 127,
     .f32_peak = f32_peak,
 };

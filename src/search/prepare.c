@@ -153,7 +153,7 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
 {
     const struct engram_log *log = &options->log;
     /* Whole panels of any kernel set are covered, so that the tile reads zeros past the end. */
-    prepared->live = calloc((size_t)base->rows / 8 + ENGRAM_F32_ROWS_MAX, 1);
+    prepared->live = calloc((size_t)base->rows / 8 + ENGRAM_INT_ROWS_MAX, 1);
     if (prepared->live == NULL) {
         return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for the base");
     }
