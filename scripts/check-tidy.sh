@@ -1,10 +1,15 @@
 #!/bin/sh
-# clang-tidy over the sources, two at a time; see .clang-tidy. Arguments: files instead of all.
+# clang-tidy over the sources, two at a time; see .clang-tidy. Arguments: files instead of all; for
+# them the notes that explain a finding are shown as well.
 set -eu
 cd "$(dirname "$0")/.."
 
 hdf5=$(scripts/find-hdf5.sh --cflags | sed 's/-I/-isystem /g')
-[ $# -gt 0 ] || set -- src/*/*.c
+notes=1
+[ $# -gt 0 ] || {
+    notes=0
+    set -- src/*/*.c
+}
 
 one() { # prints what clang-tidy says about $1, without its statistics
     isa=
@@ -35,7 +40,11 @@ half() {
 half 1 "$@" >"$found".2 &
 half 0 "$@" >"$found"
 wait
-cat "$found" "$found".2
+if [ "$notes" = 1 ]; then
+    cat "$found" "$found".2
+else
+    grep -hE 'warning:|error:' "$found" "$found".2 || true
+fi
 if grep -qE 'warning:|error:' "$found" "$found".2; then
     exit 1
 fi
