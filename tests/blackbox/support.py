@@ -247,8 +247,8 @@ class Box:
 
     def exact(self, label, arguments, queries, base, metric, k=10, **options):
         """Runs a job and compares it with the oracle, bit for bit. `arguments` holds INPUT and
-        what is not said by the other parameters. A limit without k (None) gives pairs, a limit
-        together with k a table of k neighbours, as without a limit."""
+        what is not said by the other parameters. A limit gives pairs, with k (at most k a query)
+        or without (None: no limit)."""
         command = list(arguments) + ["--metric", metric]
         limited = any(options.get(name) is not None for name in ("max_distance", "min_similarity"))
         if k is not None and (k != 10 or limited):
@@ -261,7 +261,7 @@ class Box:
                 command += [f"--{name.replace('_', '-')}", "%d:%d" % options[name]]
         result = self.job(*command)
         answers = oracle.answer(queries, base, metric, k=k, **options)
-        self.compare(f"{label} {metric}", result, answers, k)
+        self.compare(f"{label} {metric}", result, answers, None if limited else k)
         return result
 
 
