@@ -30,7 +30,7 @@ struct block {
     /* the float32 filter */
     float *strips;                      /* [strip][depth][strip queries] */
     float *threshold;                   /* [queries, padded to strips] */
-    struct engram_f32_query *projected; /* [queries] */
+    struct engram_projected *projected; /* [queries] */
 };
 
 static size_t strip_count(const struct engram_block_context *context, size_t queries)
@@ -61,7 +61,7 @@ size_t engram_block_scratch_size(const struct engram_block_context *context)
     size_t raw = queries * ENGRAM_CANONICAL_ROWS > BATCH ? queries * ENGRAM_CANONICAL_ROWS : BATCH;
     size_t bytes = queries * wide_stride(prepared) * sizeof(double);
 
-    bytes += queries * (3 * sizeof(double) + sizeof(bool) + sizeof(struct engram_f32_query));
+    bytes += queries * (3 * sizeof(double) + sizeof(bool) + sizeof(struct engram_projected));
     bytes += raw * sizeof(double);
     bytes += (2 * step_candidates(context) + BATCH) * sizeof(struct engram_candidate);
     bytes += padded * (depth + 1) * sizeof(float) + (depth + 1) * sizeof(float);
@@ -91,7 +91,7 @@ static bool take_scratch(struct block *b, struct engram_scratch *scratch)
         size_t padded = strip_count(context, b->queries) * prepared->kernels->f32_queries;
         b->strips = ENGRAM_SCRATCH_NEW(scratch, float, padded * prepared->f32.bound.depth);
         b->threshold = ENGRAM_SCRATCH_NEW(scratch, float, padded);
-        b->projected = ENGRAM_SCRATCH_NEW(scratch, struct engram_f32_query, b->queries);
+        b->projected = ENGRAM_SCRATCH_NEW(scratch, struct engram_projected, b->queries);
         ok = b->strips != NULL && b->threshold != NULL && b->projected != NULL;
     }
     return ok;

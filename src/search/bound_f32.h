@@ -53,6 +53,7 @@
 #include <stddef.h>
 
 #include "engram/search.h"
+#include "search/limit.h"
 
 /* Largest dimension the proof covers: E < 0.15. */
 #define ENGRAM_F32_DIM_MAX ((int64_t)1 << 21)
@@ -67,18 +68,9 @@ struct engram_f32_bound {
     double tiny;  /* T */
 };
 
-/* One query's side. */
-struct engram_f32_query {
-    int exponent; /* eq */
-    double norm2; /* |Q|^2 */
-};
-
 /* `largest`: an upper bound of the magnitudes of the (centred) base elements, finite. */
 struct engram_f32_bound engram_f32_bound_make(enum engram_metric metric, size_t dim,
                                               double largest);
-
-/* An exponent e with |row| 2^-e <= 1 for dim elements of magnitude at most `largest`. */
-int engram_f32_exponent(double largest, size_t dim);
 
 /* Packed norm r (or a, times `factor`) from a squared norm: rounded up. */
 float engram_f32_norm_up(double norm2, double factor);
@@ -86,11 +78,11 @@ float engram_f32_norm_up(double norm2, double factor);
 /* The last coordinates: `query` for the (a) or (b, a) side, `row` for the (r) or (bias, r) side;
  * they fill depth - dim values. `norm2` is |Q|^2 or |X|^2 in float64. */
 void engram_f32_extend_query(const struct engram_f32_bound *bound,
-                             const struct engram_f32_query *query, float *values);
+                             const struct engram_projected *query, float *values);
 void engram_f32_extend_row(const struct engram_f32_bound *bound, double norm2, float *values);
 
 /* The float32 threshold below which no pair with key <= max_key and score >= min_score lies. */
 float engram_f32_threshold(const struct engram_f32_bound *bound,
-                           const struct engram_f32_query *query, double max_key, double min_score);
+                           const struct engram_projected *query, double max_key, double min_score);
 
 #endif

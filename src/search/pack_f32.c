@@ -80,14 +80,14 @@ static double largest_difference(const double *row, const double *mean, size_t d
 }
 
 void engram_f32_project(const struct engram_f32_bound *bound, const double *mean, const double *row,
-                        double self_product, double largest, struct engram_f32_query *query,
+                        double self_product, double largest, struct engram_projected *query,
                         float *dense)
 {
     if (bound->metric == ENGRAM_COSINE) {
         double scale = self_product > 0 ? 1 / sqrt(self_product) : 0;
         (void)project(row, NULL, scale, bound->dim, dense);
         if (query != NULL) {
-            *query = (struct engram_f32_query){0, 1};
+            *query = (struct engram_projected){0, 1};
         }
         return;
     }
@@ -96,7 +96,7 @@ void engram_f32_project(const struct engram_f32_bound *bound, const double *mean
         if (mean != NULL) {
             largest = largest_difference(row, mean, bound->dim);
         }
-        exponent = engram_f32_exponent(largest, bound->dim);
+        exponent = engram_dot_exponent(largest, bound->dim);
         /* b = 2^(ex - eq) must not exceed 1. */
         if (mean != NULL && exponent < bound->exponent) {
             exponent = bound->exponent;
@@ -104,7 +104,7 @@ void engram_f32_project(const struct engram_f32_bound *bound, const double *mean
     }
     double norm2 = project(row, mean, ldexp(1, -exponent), bound->dim, dense);
     if (query != NULL) {
-        *query = (struct engram_f32_query){exponent, norm2};
+        *query = (struct engram_projected){exponent, norm2};
         engram_f32_extend_query(bound, query, dense + bound->dim);
     } else {
         engram_f32_extend_row(bound, norm2, dense + bound->dim);

@@ -49,7 +49,7 @@ void engram_f32_pack_free(struct engram_f32_pack *pack);
  * (cosine). `dense` has room for depth floats. For queries `query` is filled; for base rows it is
  * NULL and the base's exponent is used. */
 void engram_f32_project(const struct engram_f32_bound *bound, const double *mean, const double *row,
-                        double self_product, double largest, struct engram_f32_query *query,
+                        double self_product, double largest, struct engram_projected *query,
                         float *dense);
 
 #endif
