@@ -82,6 +82,7 @@ step headers scripts/check-headers.sh
 step format scripts/check-format.sh
 step gcc strict_build "$root/gcc" "${CC:-cc}"
 step symbols env BUILD="$root/gcc" scripts/check-symbols.sh
+step mutation env BUILD="$root/gcc" scripts/mutation-test.sh
 step clang strict_build "$root/clang" clang
 step kernels-gcc-O3 kernel_tests "$root/gcc" "${CC:-cc}" "-O3 -g"
 step kernels-clang-O3 kernel_tests "$root/clang" clang "-O3 -g"
