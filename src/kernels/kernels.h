@@ -157,12 +157,15 @@ struct engram_kernels {
 
 /* The table called `name`; NULL: the environment's ENGRAM_ISA, else the best that this CPU and
  * operating system can run. USAGE, with a message that lists the names, when there is no such
- * set or this machine cannot run it. */
+ * set or this machine cannot run it. Before its first use a set has to pass a self-test (0.1 ms);
+ * on a CPU where it does not, a named set is INTERNAL, else the next slower one is taken, with a
+ * warning. */
 ENGRAM_MUST_CHECK enum engram_status engram_kernels_select(const char *name,
                                                            const struct engram_log *log,
                                                            const struct engram_kernels **kernels);
 
-/* The i-th set that this machine can run, slowest (portable) first; NULL past the last. */
+/* The i-th set that this machine can run, slowest (portable) first; NULL past the last. Without
+ * the self-test: for lists and tests. */
 const struct engram_kernels *engram_kernels_at(size_t i);
 
 /* Default floating-point control for the calling thread: a host program may have left the CPU in

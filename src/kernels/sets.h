@@ -7,6 +7,10 @@
 extern const struct engram_kernels engram_kernels_portable;
 #if defined(__x86_64__)
 extern const struct engram_kernels engram_kernels_avx2;
+extern const struct engram_kernels engram_kernels_avx512;
+#endif
+#if defined(__aarch64__)
+extern const struct engram_kernels engram_kernels_neon;
 #endif
 
 #endif

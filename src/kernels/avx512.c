@@ -1,0 +1,436 @@
+/* AVX-512 (F, BW, VL, DQ) + VNNI. */
+#include "kernels/sets.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+/* 12 x 32, both tiles: 24 accumulators, 2 row registers and up to 6 broadcasts fill the 32
+ * registers, and 24 multiply-adds cover the 14 loads of a step. */
+#define QUERIES 12
+#define ROWS 32
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Eight elements from position i on, widened; the ones outside `mask` are not read and count as
+ * +0. */
+typedef __m512d (*load8_fn)(const void *row, size_t i);
+typedef __m512d (*load_tail_fn)(const void *row, size_t i, __mmask8 mask);
+
+INLINE __m512d load8_f32(const void *row, size_t i)
+{
+    return _mm512_cvtps_pd(_mm256_loadu_ps((const float *)row + i));
+}
+
+INLINE __m512d load8_f64(const void *row, size_t i)
+{
+    return _mm512_loadu_pd((const double *)row + i);
+}
+
+INLINE __m512d load_tail_f32(const void *row, size_t i, __mmask8 mask)
+{
+    return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, (const float *)row + i));
+}
+
+INLINE __m512d load_tail_f64(const void *row, size_t i, __mmask8 mask)
+{
+    return _mm512_maskz_loadu_pd(mask, (const double *)row + i);
+}
+
+INLINE __m512d add_term(enum engram_op op, __m512d sum, __m512d q, __m512d x)
+{
+    if (op == ENGRAM_OP_DOT) {
+        return _mm512_add_pd(sum, _mm512_mul_pd(q, x));
+    }
+    __m512d difference = _mm512_sub_pd(q, x);
+    return _mm512_add_pd(sum, _mm512_mul_pd(difference, difference));
+}
+
+/* ((s0+s4) + (s2+s6)) + ((s1+s5) + (s3+s7)). */
+INLINE double reduce(__m512d sums)
+{
+    __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(sums), _mm512_extractf64x4_pd(sums, 1));
+    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+/* Canonical sums of query_count x row_count pairs (constants at every call, so that the arrays
+ * become registers); lane j is the partial sum j. Missing elements of the last eight are zeros on
+ * both sides: they add +0, and no partial sum is ever -0, so the bits do not change. */
+INLINE void canonical_block(enum engram_op op, load8_fn load8, load_tail_fn load_tail,
+                            const double *const *q, size_t query_count, const void *const *x,
+                            size_t row_count, size_t dim, double *raw, size_t raw_stride)
+{
+    __m512d sums[4][4];
+    size_t i = 0;
+
+    for (size_t a = 0; a < query_count; a++) {
+        for (size_t b = 0; b < row_count; b++) {
+            sums[a][b] = _mm512_setzero_pd();
+        }
+    }
+    for (; i + 8 <= dim; i += 8) {
+        for (size_t b = 0; b < row_count; b++) {
+            __m512d row = load8(x[b], i);
+            for (size_t a = 0; a < query_count; a++) {
+                sums[a][b] = add_term(op, sums[a][b], load8_f64(q[a], i), row);
+            }
+        }
+    }
+    if (i < dim) {
+        __mmask8 mask = (__mmask8)((1U << (dim - i)) - 1);
+        for (size_t b = 0; b < row_count; b++) {
+            __m512d row = load_tail(x[b], i, mask);
+            for (size_t a = 0; a < query_count; a++) {
+                sums[a][b] = add_term(op, sums[a][b], load_tail_f64(q[a], i, mask), row);
+            }
+        }
+    }
+    for (size_t a = 0; a < query_count; a++) {
+        for (size_t b = 0; b < row_count; b++) {
+            raw[a * raw_stride + b] = reduce(sums[a][b]);
+        }
+    }
+}
+
+/* Pairs are scored four at a time: four independent chains hide the latency of the additions.
+ * The rows of the next four are fetched meanwhile; they lie anywhere in the base. */
+INLINE void pairs_body(enum engram_op op, load8_fn load8, load_tail_fn load_tail, size_t element,
+                       const struct engram_wide_rows *queries, const struct engram_base_rows *base,
+                       size_t dim, const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    size_t row_bytes = dim * element;
+    size_t i = 0;
+
+    for (; i + 4 <= count; i += 4) {
+        for (size_t j = 4; j < 8 && i + j < count; j++) {
+            const unsigned char *row = base->data + pairs[i + j].row * base->stride;
+            for (size_t byte = 0; byte < row_bytes && byte < 1024; byte += 64) {
+                _mm_prefetch((const char *)row + byte, _MM_HINT_T0);
+            }
+        }
+        __m512d sums[4];
+        const double *q[4];
+        const unsigned char *x[4];
+        for (size_t j = 0; j < 4; j++) {
+            q[j] = queries->data + pairs[i + j].query * queries->stride;
+            x[j] = base->data + pairs[i + j].row * base->stride;
+            sums[j] = _mm512_setzero_pd();
+        }
+        size_t d = 0;
+        for (; d + 8 <= dim; d += 8) {
+            for (size_t j = 0; j < 4; j++) {
+                sums[j] = add_term(op, sums[j], load8_f64(q[j], d), load8(x[j], d));
+            }
+        }
+        __mmask8 mask = (__mmask8)((1U << (dim - d)) - 1);
+        for (size_t j = 0; d < dim && j < 4; j++) {
+            sums[j] = add_term(op, sums[j], load_tail_f64(q[j], d, mask), load_tail(x[j], d, mask));
+        }
+        for (size_t j = 0; j < 4; j++) {
+            raw[i + j] = reduce(sums[j]);
+        }
+    }
+    for (; i < count; i++) {
+        const double *q = queries->data + pairs[i].query * queries->stride;
+        const void *x = base->data + pairs[i].row * base->stride;
+        canonical_block(op, load8, load_tail, &q, 1, &x, 1, dim, raw + i, 1);
+    }
+}
+
+/* 4 queries x 4 rows: 16 accumulators; what is left over goes one query or one row at a time. */
+INLINE void tile_body(enum engram_op op, load8_fn load8, load_tail_fn load_tail,
+                      const struct engram_wide_rows *queries, size_t query_count,
+                      const struct engram_base_rows *base, size_t row_count, size_t dim,
+                      double *raw)
+{
+    for (size_t r = 0; r < row_count;) {
+        const void *x[4];
+        size_t rows = row_count - r >= 4 ? 4 : 1;
+        for (size_t j = 0; j < rows; j++) {
+            x[j] = base->data + (r + j) * base->stride;
+        }
+        for (size_t a = 0; a < query_count;) {
+            const double *q[4];
+            size_t wide = query_count - a >= 4 ? 4 : 1;
+            double *to = raw + a * row_count + r;
+            for (size_t j = 0; j < wide; j++) {
+                q[j] = queries->data + (a + j) * queries->stride;
+            }
+            if (wide == 4 && rows == 4) {
+                canonical_block(op, load8, load_tail, q, 4, x, 4, dim, to, row_count);
+            } else if (rows == 4) {
+                canonical_block(op, load8, load_tail, q, 1, x, 4, dim, to, row_count);
+            } else if (wide == 4) {
+                canonical_block(op, load8, load_tail, q, 4, x, 1, dim, to, row_count);
+            } else {
+                canonical_block(op, load8, load_tail, q, 1, x, 1, dim, to, row_count);
+            }
+            a += wide;
+        }
+        r += rows;
+    }
+}
+
+static void pairs_dot_f32(const struct engram_wide_rows *queries,
+                          const struct engram_base_rows *base, size_t dim,
+                          const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_DOT, load8_f32, load_tail_f32, 4, queries, base, dim, pairs, count, raw);
+}
+
+static void pairs_dot_f64(const struct engram_wide_rows *queries,
+                          const struct engram_base_rows *base, size_t dim,
+                          const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_DOT, load8_f64, load_tail_f64, 8, queries, base, dim, pairs, count, raw);
+}
+
+static void pairs_sqdiff_f32(const struct engram_wide_rows *queries,
+                             const struct engram_base_rows *base, size_t dim,
+                             const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_SQDIFF, load8_f32, load_tail_f32, 4, queries, base, dim, pairs, count,
+               raw);
+}
+
+static void pairs_sqdiff_f64(const struct engram_wide_rows *queries,
+                             const struct engram_base_rows *base, size_t dim,
+                             const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_SQDIFF, load8_f64, load_tail_f64, 8, queries, base, dim, pairs, count,
+               raw);
+}
+
+static void tile_dot_f32(const struct engram_wide_rows *queries, size_t query_count,
+                         const struct engram_base_rows *base, size_t row_count, size_t dim,
+                         double *raw)
+{
+    tile_body(ENGRAM_OP_DOT, load8_f32, load_tail_f32, queries, query_count, base, row_count, dim,
+              raw);
+}
+
+static void tile_dot_f64(const struct engram_wide_rows *queries, size_t query_count,
+                         const struct engram_base_rows *base, size_t row_count, size_t dim,
+                         double *raw)
+{
+    tile_body(ENGRAM_OP_DOT, load8_f64, load_tail_f64, queries, query_count, base, row_count, dim,
+              raw);
+}
+
+static void tile_sqdiff_f32(const struct engram_wide_rows *queries, size_t query_count,
+                            const struct engram_base_rows *base, size_t row_count, size_t dim,
+                            double *raw)
+{
+    tile_body(ENGRAM_OP_SQDIFF, load8_f32, load_tail_f32, queries, query_count, base, row_count,
+              dim, raw);
+}
+
+static void tile_sqdiff_f64(const struct engram_wide_rows *queries, size_t query_count,
+                            const struct engram_base_rows *base, size_t row_count, size_t dim,
+                            double *raw)
+{
+    tile_body(ENGRAM_OP_SQDIFF, load8_f64, load_tail_f64, queries, query_count, base, row_count,
+              dim, raw);
+}
+
+/* Bits of the 32 rows whose value is "not less than" the limit, unordered: a NaN would survive. */
+INLINE __mmask32 survivors(__m512 left, __m512 right, __m512 limit)
+{
+    __mmask16 low = _mm512_cmp_ps_mask(left, limit, _CMP_NLT_UQ);
+    __mmask16 high = _mm512_cmp_ps_mask(right, limit, _CMP_NLT_UQ);
+    return (__mmask32)low | (__mmask32)high << 16;
+}
+
+/* Bits of the rows of panel p that are live. */
+INLINE uint32_t live_rows(const uint8_t *live, size_t p)
+{
+    uint32_t bits;
+    memcpy(&bits, live + p * sizeof bits, sizeof bits);
+    return bits;
+}
+
+/* Lists the survivors of one panel. */
+static size_t emit(const uint32_t masks[QUERIES], uint32_t live, uint32_t first_query,
+                   uint32_t first_row, struct engram_candidate *out)
+{
+    size_t found = 0;
+    for (size_t q = 0; q < QUERIES; q++) {
+        for (uint32_t left = masks[q] & live; left != 0; left &= left - 1) {
+            out[found].query = first_query + (uint32_t)q;
+            out[found].row = first_row + (uint32_t)__builtin_ctz(left);
+            found++;
+        }
+    }
+    return found;
+}
+
+/* The sums of one strip against one panel. */
+INLINE void f32_sums(const float *strip, const float *panel, size_t depth, __m512 sums[QUERIES][2])
+{
+    for (size_t q = 0; q < QUERIES; q++) {
+        sums[q][0] = _mm512_setzero_ps();
+        sums[q][1] = _mm512_setzero_ps();
+    }
+    for (size_t k = 0; k < depth; k++) {
+        __m512 left = _mm512_load_ps(panel + k * ROWS);
+        __m512 right = _mm512_load_ps(panel + k * ROWS + 16);
+        for (size_t q = 0; q < QUERIES; q++) {
+            __m512 value = _mm512_set1_ps(strip[k * QUERIES + q]);
+            sums[q][0] = _mm512_fmadd_ps(value, left, sums[q][0]);
+            sums[q][1] = _mm512_fmadd_ps(value, right, sums[q][1]);
+        }
+    }
+}
+
+static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+{
+    size_t found = 0;
+    for (size_t p = 0; p < args->panel_count; p++) {
+        __m512 sums[QUERIES][2];
+        uint32_t masks[QUERIES];
+        uint32_t any = 0;
+
+        f32_sums(args->strip, args->panels + p * args->depth * ROWS, args->depth, sums);
+        for (size_t q = 0; q < QUERIES; q++) {
+            masks[q] = survivors(sums[q][0], sums[q][1], _mm512_set1_ps(args->threshold[q]));
+            any |= masks[q];
+        }
+        uint32_t live = live_rows(args->live, p);
+        if (__builtin_expect((any & live) == 0, 1)) {
+            continue;
+        }
+        found += emit(masks, live, args->first_query, args->first_row + (uint32_t)(p * ROWS),
+                      out + found);
+    }
+    return found;
+}
+
+/* vpdpbusd adds four products of unsigned base codes and signed query codes to 32 bits without
+ * saturating, so both sides have the full width:
+ *     |4 * 254 * 127| = 129,032 a group, and the caller keeps the sum below 2^31. */
+#define INT_BASE_LIMIT 127
+#define INT_QUERY_LIMIT 127
+
+INLINE __m512i broadcast_codes(const int8_t *codes)
+{
+    int32_t four;
+    memcpy(&four, codes, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+/* Holds a sum in one register: gcc 12 otherwise copies every sum before vpdpbusd overwrites it,
+ * and there are no registers for the copies. */
+INLINE void keep_in_place(__m512i *sum)
+{
+#if defined(__AVX512F__)
+    __asm__("" : "+v"(*sum));
+#else
+    (void)sum;
+#endif
+}
+
+/* Offset plus dot product of the codes of one strip and one panel. */
+INLINE void int_sums(const struct engram_int_strip *args, const uint8_t *panel,
+                     __m512i sums[QUERIES][2])
+{
+    for (size_t q = 0; q < QUERIES; q++) {
+        sums[q][0] = _mm512_set1_epi32(args->offset[q]);
+        sums[q][1] = sums[q][0];
+    }
+    for (size_t g = 0; g < args->groups; g++) {
+        const uint8_t *codes = panel + g * ROWS * 4;
+        __m512i left = _mm512_load_si512((const void *)codes);
+        __m512i right = _mm512_load_si512((const void *)(codes + 64));
+        for (size_t q = 0; q < QUERIES; q++) {
+            __m512i query = broadcast_codes(args->strip + (g * QUERIES + q) * 4);
+            sums[q][0] = _mm512_dpbusd_epi32(sums[q][0], left, query);
+            sums[q][1] = _mm512_dpbusd_epi32(sums[q][1], right, query);
+            keep_in_place(&sums[q][0]);
+            keep_in_place(&sums[q][1]);
+        }
+    }
+}
+
+/* What the sums of panel p are compared with, for all queries at once. */
+INLINE void int_limits(const struct engram_int_strip *args, size_t p, float limits[16])
+{
+    const __mmask16 queries = (1U << QUERIES) - 1;
+    const struct engram_int_head *head = &args->heads[p];
+    __m512 level = _mm512_maskz_loadu_ps(queries, args->level);
+    __m512 row_error = _mm512_maskz_loadu_ps(queries, args->row_error);
+    __m512 query_error = _mm512_maskz_loadu_ps(queries, args->query_error);
+    __m512 limit = _mm512_mul_ps(level, _mm512_set1_ps(head->scale));
+    limit = _mm512_fnmadd_ps(row_error, _mm512_set1_ps(head->error), limit);
+    limit = _mm512_fnmadd_ps(query_error, _mm512_set1_ps(head->norm), limit);
+    _mm512_storeu_ps(limits, limit);
+}
+
+static size_t int_tile(const struct engram_int_strip *args, struct engram_candidate *out)
+{
+    size_t found = 0;
+    for (size_t p = 0; p < args->panel_count; p++) {
+        __m512i sums[QUERIES][2];
+        uint32_t masks[QUERIES];
+        float limits[16];
+        uint32_t any = 0;
+
+        int_limits(args, p, limits);
+        int_sums(args, args->panels + p * args->groups * ROWS * 4, sums);
+        __m512 bias[2] = {_mm512_loadu_ps(args->bias + p * ROWS),
+                          _mm512_loadu_ps(args->bias + p * ROWS + 16)};
+        for (size_t q = 0; q < QUERIES; q++) {
+            __m512 slope = _mm512_set1_ps(args->slope[q]);
+            __m512 left = _mm512_fmadd_ps(slope, bias[0], _mm512_cvtepi32_ps(sums[q][0]));
+            __m512 right = _mm512_fmadd_ps(slope, bias[1], _mm512_cvtepi32_ps(sums[q][1]));
+            masks[q] = survivors(left, right, _mm512_set1_ps(limits[q]));
+            any |= masks[q];
+        }
+        uint32_t live = live_rows(args->live, p);
+        if (__builtin_expect((any & live) == 0, 1)) {
+            continue;
+        }
+        found += emit(masks, live, args->first_query, args->first_row + (uint32_t)(p * ROWS),
+                      out + found);
+    }
+    return found;
+}
+
+/* Two multiply-adds a cycle with a latency of four or five need at least ten chains. None may start
+ * at 1, where 0.999 x + 0.001 stays: clang finds that chain to be a constant and drops it. */
+#define PEAK_CHAINS 16
+
+static uint64_t f32_peak(uint64_t rounds)
+{
+    __m512 sums[PEAK_CHAINS];
+    const __m512 factor = _mm512_set1_ps(0.999F);
+    const __m512 term = _mm512_set1_ps(0.001F);
+    for (int i = 0; i < PEAK_CHAINS; i++) {
+        sums[i] = _mm512_set1_ps((float)(i + 2));
+    }
+    for (uint64_t r = 0; r < rounds; r++) {
+        for (int i = 0; i < PEAK_CHAINS; i++) {
+            sums[i] = _mm512_fmadd_ps(sums[i], factor, term);
+        }
+    }
+    for (int i = 0; i < PEAK_CHAINS; i++) {
+        float kept[16];
+        _mm512_storeu_ps(kept, sums[i]);
+        __asm__ volatile("" : : "m"(kept)); /* the sums are needed, the compiler must believe */
+    }
+    return rounds * PEAK_CHAINS * 16 * 2;
+}
+
+const struct engram_kernels engram_kernels_avx512 = {
+    .name = "avx512",
+    .canonical_pairs = {{pairs_dot_f32, pairs_dot_f64}, {pairs_sqdiff_f32, pairs_sqdiff_f64}},
+    .canonical_tile = {{tile_dot_f32, tile_dot_f64}, {tile_sqdiff_f32, tile_sqdiff_f64}},
+    .f32_tile = f32_tile,
+    .f32_queries = QUERIES,
+    .f32_rows = ROWS,
+    .int_tile = int_tile,
+    .int_queries = QUERIES,
+    .int_rows = ROWS,
+    .int_base_limit = INT_BASE_LIMIT,
+    .int_query_limit = INT_QUERY_LIMIT,
+    .f32_peak = f32_peak,
+};
