@@ -54,12 +54,7 @@ ENGRAM_API size_t engram_dtype_size(enum engram_dtype dtype);
 /* "float32", "int8", ...; "unknown" for a value outside the enumeration. */
 ENGRAM_API const char *engram_dtype_name(enum engram_dtype dtype);
 
-enum engram_metric {
-    ENGRAM_COSINE = 0,
-    ENGRAM_IP = 1,
-    ENGRAM_L2 = 2,
-    ENGRAM_SQEUCLIDEAN = 3
-};
+enum engram_metric { ENGRAM_COSINE = 0, ENGRAM_IP = 1, ENGRAM_L2 = 2, ENGRAM_SQEUCLIDEAN = 3 };
 
 /* Canonical name: "cosine", "ip", "l2", "sqeuclidean"; "unknown" outside the enumeration. */
 ENGRAM_API const char *engram_metric_name(enum engram_metric metric);
@@ -72,32 +67,33 @@ ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_metric_parse(const char *
 enum engram_filter {
     ENGRAM_FILTER_AUTO = 0,
     ENGRAM_FILTER_CANONICAL = 1, /* every pair by its canonical score */
-    ENGRAM_FILTER_F32 = 2        /* a float32 tile with a proven bound, survivors rescored */
+    ENGRAM_FILTER_F32 = 2,       /* a float32 tile with a proven bound, survivors rescored */
+    ENGRAM_FILTER_INT = 3        /* a tile of small integer codes, likewise */
 };
 
 /* Vectors in the caller's memory, row-major; native byte order. */
 struct engram_set {
-    const void *data;        /* aligned to the element; may be NULL when rows or dim is 0 */
+    const void *data; /* aligned to the element; may be NULL when rows or dim is 0 */
     enum engram_dtype dtype;
-    int64_t rows;            /* >= 0, at most 2^31 - 64 */
-    int64_t dim;             /* elements per row, 0 .. 2^24 */
-    size_t stride;           /* bytes from one row to the next; 0 means dim * element size */
+    int64_t rows;  /* >= 0, at most 2^31 - 64 */
+    int64_t dim;   /* elements per row, 0 .. 2^24 */
+    size_t stride; /* bytes from one row to the next; 0 means dim * element size */
 };
 
 /* Shared by preparing and searching. Always start from ENGRAM_SEARCH_OPTIONS_INIT. */
 struct engram_search_options {
-    size_t size;             /* sizeof(struct engram_search_options) */
+    size_t size; /* sizeof(struct engram_search_options) */
     enum engram_metric metric;
-    int64_t k;               /* neighbours per query, > 0; INT64_MAX: no limit (pairs only) */
-    double max_distance;     /* keep pairs with key <= this (float64); +INFINITY: no limit */
-    double min_similarity;   /* keep pairs with score >= this (cosine, ip); -INFINITY: no limit */
-    bool self;               /* query row i is base row i + self_offset and never matches it */
+    int64_t k;             /* neighbours per query, > 0; INT64_MAX: no limit (pairs only) */
+    double max_distance;   /* keep pairs with key <= this (float64); +INFINITY: no limit */
+    double min_similarity; /* keep pairs with score >= this (cosine, ip); -INFINITY: no limit */
+    bool self;             /* query row i is base row i + self_offset and never matches it */
     int64_t self_offset;
     enum engram_filter filter;
-    const char *isa;         /* kernel set ("portable", "avx2", ...); NULL: the best there is */
-    int threads;             /* OpenMP team size; 0: OpenMP's own default */
-    const int *cancel;       /* polled; a non-zero value (stored atomically) ends the search with
-                                ENGRAM_ERR_CANCELLED; NULL: never */
+    const char *isa;   /* kernel set ("portable", "avx2", ...); NULL: the best there is */
+    int threads;       /* OpenMP team size; 0: OpenMP's own default */
+    const int *cancel; /* polled; a non-zero value (stored atomically) ends the search with
+                          ENGRAM_ERR_CANCELLED; NULL: never */
     /* Called by the calling thread with the number of pairs done and in all; NULL: not called.
      * It runs inside the parallel loop and should be quick. */
     void (*progress)(void *context, uint64_t pairs_done, uint64_t pairs_total);
@@ -117,16 +113,16 @@ struct engram_search_options {
 
 /* What a search did; for people, not part of the answer. */
 struct engram_search_stats {
-    uint64_t pairs;          /* queries x base rows looked at */
-    uint64_t rescored;       /* pairs whose canonical score was computed after a filter */
-    uint64_t canonical;      /* pairs whose canonical score was computed without a filter */
-    uint64_t scratch[4];     /* scratch requests served by caller, arena, stack; refused */
-    size_t arena_high_water; /* bytes, the largest of all threads */
-    int threads;             /* team size that ran */
-    const char *isa;         /* name of the kernel set */
+    uint64_t pairs;            /* queries x base rows looked at */
+    uint64_t rescored;         /* pairs whose canonical score was computed after a filter */
+    uint64_t canonical;        /* pairs whose canonical score was computed without a filter */
+    uint64_t scratch[4];       /* scratch requests served by caller, arena, stack; refused */
+    size_t arena_high_water;   /* bytes, the largest of all threads */
+    int threads;               /* team size that ran */
+    const char *isa;           /* name of the kernel set */
     enum engram_filter filter; /* the filter that ran */
-    int64_t skipped_queries; /* queries with a non-finite element */
-    int64_t skipped_base;    /* base rows with a non-finite element */
+    int64_t skipped_queries;   /* queries with a non-finite element */
+    int64_t skipped_base;      /* base rows with a non-finite element */
 };
 
 /* A base set ready to be searched. Opaque, read-only after creation: any number of threads may
@@ -138,9 +134,9 @@ struct engram_prepared;
  * filter, cancel and log of the options. On success `*prepared` is owned by the caller.
  * Errors: USAGE (NULL, sizes or stride out of range, metric, isa), DATA (see Values), RESOURCE,
  * CANCELLED. */
-ENGRAM_API ENGRAM_MUST_CHECK enum engram_status
-engram_prepare(const struct engram_set *base, const struct engram_search_options *options,
-               struct engram_prepared **prepared);
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_prepare(
+    const struct engram_set *base, const struct engram_search_options *options,
+    struct engram_prepared **prepared);
 
 /* NULL is allowed. */
 ENGRAM_API void engram_prepared_free(struct engram_prepared *prepared);
@@ -153,10 +149,10 @@ ENGRAM_API void engram_prepared_free(struct engram_prepared *prepared);
  * one. When scratch memory fails the outputs are -1, +inf and 0 and the status is RESOURCE.
  * `stats` may be NULL. Errors: USAGE, DATA (dimensions differ; see Values), RESOURCE, CANCELLED
  * (outputs undefined). */
-ENGRAM_API ENGRAM_MUST_CHECK enum engram_status
-engram_search_knn(const struct engram_prepared *prepared, const struct engram_set *queries,
-                  const struct engram_search_options *options, int64_t *neighbors,
-                  double *distances, int32_t *counts, struct engram_search_stats *stats);
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_search_knn(
+    const struct engram_prepared *prepared, const struct engram_set *queries,
+    const struct engram_search_options *options, int64_t *neighbors, double *distances,
+    int32_t *counts, struct engram_search_stats *stats);
 
 /* All pairs within the limits, as CSR: the answers of query i are rows[indptr[i]] up to
  * rows[indptr[i + 1] - 1], best first. Owned by the caller, freed by engram_pairs_free. */
@@ -169,10 +165,10 @@ struct engram_pairs {
 
 /* As engram_search_knn, for every pair within max_distance and min_similarity, at most k a query
  * (INT64_MAX: all of them). `*pairs` is all zero unless the status is OK. */
-ENGRAM_API ENGRAM_MUST_CHECK enum engram_status
-engram_search_pairs(const struct engram_prepared *prepared, const struct engram_set *queries,
-                    const struct engram_search_options *options, struct engram_pairs *pairs,
-                    struct engram_search_stats *stats);
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_search_pairs(
+    const struct engram_prepared *prepared, const struct engram_set *queries,
+    const struct engram_search_options *options, struct engram_pairs *pairs,
+    struct engram_search_stats *stats);
 
 ENGRAM_API void engram_pairs_free(struct engram_pairs *pairs);
 

@@ -196,7 +196,7 @@ static int parse_metric(struct parser *parser)
 
 static int parse_filter(struct parser *parser)
 {
-    static const char *const LATER[] = {"int", "prefix", NULL};
+    static const char *const LATER[] = {"prefix", NULL};
     enum engram_filter *filter = &parser->options->job.filter;
 
     if (strcmp(parser->argument, "auto") == 0) {
@@ -205,10 +205,12 @@ static int parse_filter(struct parser *parser)
         *filter = ENGRAM_FILTER_CANONICAL;
     } else if (strcmp(parser->argument, "f32") == 0) {
         *filter = ENGRAM_FILTER_F32;
+    } else if (strcmp(parser->argument, "int") == 0) {
+        *filter = ENGRAM_FILTER_INT;
     } else if (is_one_of(parser->argument, LATER)) {
         return USAGE_ERROR(parser, "filter %s is not available in this version", parser->argument);
     } else {
-        return USAGE_ERROR(parser, "option --filter: '%s' is none of auto, canonical, f32",
+        return USAGE_ERROR(parser, "option --filter: '%s' is none of auto, canonical, f32, int",
                            parser->argument);
     }
     return 0;

@@ -134,6 +134,8 @@ const char *engram_cli_filter_name(enum engram_filter filter)
         return "canonical";
     case ENGRAM_FILTER_F32:
         return "f32";
+    case ENGRAM_FILTER_INT:
+        return "int";
     }
     return "unknown";
 }

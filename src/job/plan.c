@@ -5,8 +5,8 @@
 #include "io/source.h"
 #include "job/threads.h"
 #include "kernels/kernels.h"
-#include "search/prepared.h"
-#include "search/unit.h"
+#include "search/filter.h"
+#include "search/hits.h"
 
 static uint64_t set_rows(const struct engram_set_ref *set)
 {
@@ -52,6 +52,8 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
     if (plan->filter == ENGRAM_FILTER_F32) {
         plan->packed_bytes +=
             engram_f32_pack_bytes(kernels, inputs->metric, (int64_t)base_rows, dim);
+    } else if (plan->filter == ENGRAM_FILTER_INT) {
+        plan->packed_bytes += engram_int_pack_bytes(kernels, (int64_t)base_rows, dim);
     }
     if (inputs->k != INT64_MAX) {
         /* Slots during the search, then the partial: at most two copies at a time. */

@@ -33,8 +33,7 @@ static enum engram_status begin(const struct engram_prepared *prepared,
         return engram_fail(log, ENGRAM_ERR_USAGE, "metric %s has no similarity to limit",
                            engram_metric_name(options->metric));
     }
-    if (options->filter != ENGRAM_FILTER_AUTO && options->filter != ENGRAM_FILTER_CANONICAL &&
-        options->filter != ENGRAM_FILTER_F32) {
+    if ((unsigned)options->filter > ENGRAM_FILTER_INT) {
         return engram_fail(log, ENGRAM_ERR_USAGE, "unknown filter");
     }
     rows->first_row = options->self ? options->self_offset : 0;

@@ -1,6 +1,6 @@
 #include "search/block.h"
 
-#include <string.h>
+#include "search/filter.h"
 
 /* Pairs scored in one call of the canonical kernel; a few cache lines of results. */
 #define BATCH 256
@@ -26,24 +26,19 @@ struct block {
     struct engram_candidate *candidates;
     size_t candidate_room;
     size_t candidate_count;
-    double *raw; /* BATCH, or block queries x ENGRAM_CANONICAL_ROWS */
-    /* the float32 filter */
-    float *strips;                      /* [strip][depth][strip queries] */
-    float *threshold;                   /* [queries, padded to strips] */
-    struct engram_projected *projected; /* [queries] */
+    double *raw;    /* BATCH, or block queries x ENGRAM_CANONICAL_ROWS */
+    void *filtered; /* the filter's state; NULL without */
 };
 
-static size_t strip_count(const struct engram_block_context *context, size_t queries)
-{
-    size_t strip = context->prepared->kernels->f32_queries;
-    return (queries + strip - 1) / strip;
-}
-
-/* A step of the scan appends at most this many candidates a strip. */
+/* A pass of one strip over a step of the scan appends at most this many candidates. */
 static size_t step_candidates(const struct engram_block_context *context)
 {
-    const struct engram_kernels *kernels = context->prepared->kernels;
-    return context->collector->tiling.block_panels * kernels->f32_rows * kernels->f32_queries;
+    const struct engram_filter_ops *filter = context->filter;
+    if (filter == NULL) {
+        return 0;
+    }
+    return context->collector->tiling.block_panels * filter->panel_rows(context->prepared) *
+           filter->strip_queries(context->prepared);
 }
 
 static size_t wide_stride(const struct engram_prepared *prepared)
@@ -54,17 +49,16 @@ static size_t wide_stride(const struct engram_prepared *prepared)
 size_t engram_block_scratch_size(const struct engram_block_context *context)
 {
     const struct engram_prepared *prepared = context->prepared;
-    const struct engram_kernels *kernels = prepared->kernels;
     size_t queries = context->collector->tiling.block_queries;
-    size_t padded = strip_count(context, queries) * kernels->f32_queries;
-    size_t depth = context->filter == ENGRAM_FILTER_F32 ? prepared->f32.bound.depth : 0;
     size_t raw = queries * ENGRAM_CANONICAL_ROWS > BATCH ? queries * ENGRAM_CANONICAL_ROWS : BATCH;
     size_t bytes = queries * wide_stride(prepared) * sizeof(double);
 
-    bytes += queries * (3 * sizeof(double) + sizeof(bool) + sizeof(struct engram_projected));
+    bytes += queries * (3 * sizeof(double) + sizeof(bool));
     bytes += raw * sizeof(double);
     bytes += (2 * step_candidates(context) + BATCH) * sizeof(struct engram_candidate);
-    bytes += padded * (depth + 1) * sizeof(float) + (depth + 1) * sizeof(float);
+    if (context->filter != NULL) {
+        bytes += context->filter->scratch_size(prepared, queries);
+    }
     bytes += context->collector->ops->scratch_size(context->collector, queries);
     return bytes + 16 * ENGRAM_ARENA_ALIGN;
 }
@@ -85,56 +79,21 @@ static bool take_scratch(struct block *b, struct engram_scratch *scratch)
     b->seen = ENGRAM_SCRATCH_NEW(scratch, double, b->queries);
     b->raw = ENGRAM_SCRATCH_NEW(scratch, double, room > BATCH ? room : BATCH);
     b->candidates = ENGRAM_SCRATCH_NEW(scratch, struct engram_candidate, b->candidate_room);
-    bool ok = b->wide != NULL && b->self_products != NULL && b->usable != NULL &&
-              b->limit != NULL && b->seen != NULL && b->raw != NULL && b->candidates != NULL;
-    if (ok && context->filter == ENGRAM_FILTER_F32) {
-        size_t padded = strip_count(context, b->queries) * prepared->kernels->f32_queries;
-        b->strips = ENGRAM_SCRATCH_NEW(scratch, float, padded * prepared->f32.bound.depth);
-        b->threshold = ENGRAM_SCRATCH_NEW(scratch, float, padded);
-        b->projected = ENGRAM_SCRATCH_NEW(scratch, struct engram_projected, b->queries);
-        ok = b->strips != NULL && b->threshold != NULL && b->projected != NULL;
+    if (context->filter != NULL) {
+        b->filtered = context->filter->begin(prepared, b->queries, scratch);
     }
-    return ok;
-}
-
-/* Query q into its column of its strip. */
-static void pack_query(struct block *b, size_t q, double largest, float *dense)
-{
-    const struct engram_prepared *prepared = b->context->prepared;
-    size_t depth = prepared->f32.bound.depth;
-    size_t width = prepared->kernels->f32_queries;
-    float *strip = b->strips + q / width * width * depth + q % width;
-
-    if (b->usable[q]) {
-        engram_f32_project(&prepared->f32.bound, prepared->f32.mean, b->wide + q * b->stride,
-                           b->self_products[q], largest, &b->projected[q], dense);
-    } else {
-        memset(dense, 0, depth * sizeof *dense);
-    }
-    for (size_t k = 0; k < depth; k++) {
-        strip[k * width] = dense[k];
-    }
+    return b->wide != NULL && b->self_products != NULL && b->usable != NULL && b->limit != NULL &&
+           b->seen != NULL && b->raw != NULL && b->candidates != NULL &&
+           (context->filter == NULL || b->filtered != NULL);
 }
 
 /* Widens, checks, scales and packs the queries. */
-static bool load_queries(struct block *b, struct engram_scratch *scratch)
+static void load_queries(struct block *b)
 {
     const struct engram_block_context *context = b->context;
     const struct engram_prepared *prepared = context->prepared;
     const struct engram_set *set = &context->queries->set;
-    float *dense = NULL;
 
-    if (context->filter == ENGRAM_FILTER_F32) {
-        size_t padded = strip_count(context, b->queries) * prepared->kernels->f32_queries;
-        dense = ENGRAM_SCRATCH_NEW(scratch, float, prepared->f32.bound.depth);
-        if (dense == NULL) {
-            return false;
-        }
-        memset(b->strips, 0, padded * prepared->f32.bound.depth * sizeof *b->strips);
-        for (size_t q = 0; q < padded; q++) {
-            b->threshold[q] = INFINITY; /* places past the last query never survive */
-        }
-    }
     for (size_t q = 0; q < b->queries; q++) {
         double *wide = b->wide + q * b->stride;
         int64_t row = context->first_query + b->item->first_query + (int64_t)q;
@@ -149,19 +108,19 @@ static bool load_queries(struct block *b, struct engram_scratch *scratch)
             prepared->kernels->canonical_tile[ENGRAM_OP_DOT][ENGRAM_WORK_F64](
                 &one, 1, &self, 1, prepared->dim, &b->self_products[q]);
         }
-        if (context->filter == ENGRAM_FILTER_F32) {
-            pack_query(b, q, look.largest, dense);
+        if (look.finite && context->filter != NULL) {
+            const struct engram_query_view view = {wide, b->self_products[q], look.largest};
+            context->filter->load(b->filtered, q, &view);
         }
     }
-    return true;
 }
 
-/* Brings the float32 threshold of query q up to date with its limit. */
-static void refresh_threshold(struct block *b, size_t q)
+/* Tells the filter the limit of query q. */
+static void refresh_limit(struct block *b, size_t q)
 {
-    if (b->context->filter == ENGRAM_FILTER_F32 && b->usable[q]) {
-        b->threshold[q] = engram_f32_threshold(&b->context->prepared->f32.bound, &b->projected[q],
-                                               b->limit[q], b->context->request->min_score);
+    const struct engram_block_context *context = b->context;
+    if (context->filter != NULL && b->usable[q]) {
+        context->filter->limit(b->filtered, q, b->limit[q], context->request->min_score);
     }
     b->seen[q] = b->limit[q];
 }
@@ -207,7 +166,7 @@ static void settle(struct block *b, struct engram_candidate *pairs, double *raw,
     context->collector->ops->offer(b->collected, pairs, raw, kept, b->limit);
     for (size_t i = 0; i < kept; i++) {
         if (b->limit[pairs[i].query] != b->seen[pairs[i].query]) {
-            refresh_threshold(b, pairs[i].query);
+            refresh_limit(b, pairs[i].query);
         }
     }
 }
@@ -268,27 +227,18 @@ static void scan_canonical(struct block *b, int64_t first, int64_t last)
 /* One pass of all strips over `panels` panels; returns how many candidates it found. */
 static uint64_t scan_panels(struct block *b, size_t panel, size_t panels)
 {
+    const struct engram_filter_ops *filter = b->context->filter;
     const struct engram_prepared *prepared = b->context->prepared;
-    const struct engram_kernels *kernels = prepared->kernels;
-    size_t depth = prepared->f32.bound.depth;
-    size_t most = panels * kernels->f32_rows * kernels->f32_queries;
+    size_t width = filter->strip_queries(prepared);
+    size_t most = panels * filter->panel_rows(prepared) * width;
     uint64_t found = 0;
 
-    for (size_t s = 0; s < strip_count(b->context, b->queries); s++) {
+    for (size_t strip = 0; strip < (b->queries + width - 1) / width; strip++) {
         if (b->candidate_room - b->candidate_count < most) {
             rescore(b);
         }
-        struct engram_f32_strip args = {
-            .strip = b->strips + s * kernels->f32_queries * depth,
-            .panels = prepared->f32.panels + panel * kernels->f32_rows * depth,
-            .threshold = b->threshold + s * kernels->f32_queries,
-            .live = prepared->live + panel * kernels->f32_rows / 8,
-            .depth = depth,
-            .panel_count = panels,
-            .first_query = (uint32_t)(s * kernels->f32_queries),
-            .first_row = (uint32_t)(panel * kernels->f32_rows),
-        };
-        size_t count = kernels->f32_tile(&args, b->candidates + b->candidate_count);
+        size_t count =
+            filter->scan(b->filtered, strip, panel, panels, b->candidates + b->candidate_count);
         b->candidate_count += count;
         found += count;
     }
@@ -305,10 +255,9 @@ static void report(const struct block *b, int64_t rows)
 
 /* The filtered scan. Steps start with a single panel, because until the first limits are known
  * everything survives. */
-static enum engram_status scan_f32(struct block *b)
+static enum engram_status scan_filtered(struct block *b)
 {
-    const struct engram_prepared *prepared = b->context->prepared;
-    int64_t width = (int64_t)prepared->kernels->f32_rows;
+    int64_t width = (int64_t)b->context->filter->panel_rows(b->context->prepared);
     size_t most = b->context->collector->tiling.block_panels;
     size_t panel = (size_t)(b->item->first_row / width);
     size_t end = (size_t)((b->item->last_row + width - 1) / width);
@@ -357,7 +306,8 @@ enum engram_status engram_block_run(const struct engram_block_context *context,
     const struct engram_collector *collector = context->collector;
     struct block b = {.context = context, .item = item, .counts = counts, .queries = item->queries};
 
-    if (take_scratch(&b, scratch) && load_queries(&b, scratch)) {
+    if (take_scratch(&b, scratch)) {
+        load_queries(&b);
         b.collected = collector->ops->begin(collector, item, scratch, b.limit);
     }
     if (b.collected == NULL) {
@@ -365,9 +315,9 @@ enum engram_status engram_block_run(const struct engram_block_context *context,
         return ENGRAM_ERR_RESOURCE;
     }
     for (size_t q = 0; q < b.queries; q++) {
-        refresh_threshold(&b, q);
+        refresh_limit(&b, q);
     }
-    enum engram_status status = context->filter == ENGRAM_FILTER_F32 ? scan_f32(&b) : scan_all(&b);
+    enum engram_status status = context->filter != NULL ? scan_filtered(&b) : scan_all(&b);
     if (status != ENGRAM_OK) {
         collector->ops->fail(collector, item);
         return status;

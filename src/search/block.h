@@ -4,14 +4,16 @@
 
 #include "search/unit.h"
 
+struct engram_filter_ops;
+
 /* What all items of a unit share; read-only in the loop but for `pairs_done`. */
 struct engram_block_context {
     const struct engram_prepared *prepared;
     const struct engram_query_rows *queries;
     const struct engram_request *request;
     const struct engram_collector *collector;
-    enum engram_filter filter; /* CANONICAL or F32 */
-    int64_t first_query;       /* of the unit, within `queries` */
+    const struct engram_filter_ops *filter; /* NULL: canonical scan */
+    int64_t first_query;                    /* of the unit, within `queries` */
     int64_t base_first_row;
     uint64_t pairs_total;
     uint64_t *pairs_done; /* atomic */

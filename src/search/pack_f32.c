@@ -10,9 +10,6 @@
 #include "base/size.h"
 #include "engram/arena.h"
 
-/* Rows that the mean is taken of: any vector is right, a mean of so many is good. */
-#define MEAN_SAMPLE 4096
-
 size_t engram_f32_pack_bytes(const struct engram_kernels *kernels, enum engram_metric metric,
                              int64_t rows, int64_t dim)
 {
@@ -24,36 +21,6 @@ size_t engram_f32_pack_bytes(const struct engram_kernels *kernels, enum engram_m
         return (size_t)-1;
     }
     return bytes;
-}
-
-static enum engram_status mean_of_sample(const struct engram_prepared *prepared, double **mean)
-{
-    enum engram_dtype dtype = prepared->type == ENGRAM_WORK_F32 ? ENGRAM_F32 : ENGRAM_F64;
-    int64_t step = prepared->rows / MEAN_SAMPLE + 1;
-    double *sum = calloc(prepared->dim + 1, sizeof *sum);
-    double *row = calloc(prepared->dim + 1, sizeof *row);
-    int64_t count = 0;
-
-    if (sum == NULL || row == NULL) {
-        free(sum);
-        free(row);
-        return ENGRAM_ERR_RESOURCE;
-    }
-    for (int64_t r = 0; r < prepared->rows; r += step) {
-        if ((prepared->live[r >> 3] >> (r & 7) & 1) == 0) {
-            continue;
-        }
-        engram_row_widen(dtype, prepared->view.data + (size_t)r * prepared->view.stride,
-                         prepared->dim, row);
-        count++;
-        for (size_t i = 0; i < prepared->dim; i++) {
-            /* A running mean cannot overflow where the values do not. */
-            sum[i] += (row[i] - sum[i]) / (double)count;
-        }
-    }
-    free(row);
-    *mean = sum;
-    return ENGRAM_OK;
 }
 
 /* (row - mean) * scale, rounded to float32; returns the squared norm before that rounding. Four
@@ -69,42 +36,18 @@ static double project(const double *row, const double *mean, double scale, size_
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-static double largest_difference(const double *row, const double *mean, size_t dim)
-{
-    double largest = 0;
-    for (size_t i = 0; i < dim; i++) {
-        double magnitude = fabs(row[i] - mean[i]);
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return largest;
-}
-
 void engram_f32_project(const struct engram_f32_bound *bound, const double *mean, const double *row,
                         double self_product, double largest, struct engram_projected *query,
                         float *dense)
 {
+    const struct engram_projection projection = {bound->metric, bound->dim, bound->exponent, mean};
+    double factor = engram_projection_factor(&projection, row, self_product, largest, query);
+    double norm2 = project(row, mean, factor, bound->dim, dense);
     if (bound->metric == ENGRAM_COSINE) {
-        double scale = self_product > 0 ? 1 / sqrt(self_product) : 0;
-        (void)project(row, NULL, scale, bound->dim, dense);
-        if (query != NULL) {
-            *query = (struct engram_projected){0, 1};
-        }
         return;
     }
-    int exponent = bound->exponent;
     if (query != NULL) {
-        if (mean != NULL) {
-            largest = largest_difference(row, mean, bound->dim);
-        }
-        exponent = engram_dot_exponent(largest, bound->dim);
-        /* b = 2^(ex - eq) must not exceed 1. */
-        if (mean != NULL && exponent < bound->exponent) {
-            exponent = bound->exponent;
-        }
-    }
-    double norm2 = project(row, mean, ldexp(1, -exponent), bound->dim, dense);
-    if (query != NULL) {
-        *query = (struct engram_projected){exponent, norm2};
+        query->norm2 = norm2;
         engram_f32_extend_query(bound, query, dense + bound->dim);
     } else {
         engram_f32_extend_row(bound, norm2, dense + bound->dim);
@@ -116,7 +59,6 @@ void engram_f32_project(const struct engram_f32_bound *bound, const double *mean
 static void pack_panel(const struct engram_prepared *prepared, size_t panel, double *wide,
                        float *dense)
 {
-    enum engram_dtype dtype = prepared->type == ENGRAM_WORK_F32 ? ENGRAM_F32 : ENGRAM_F64;
     size_t width = prepared->kernels->f32_rows;
     size_t depth = prepared->f32.bound.depth;
     float *to = prepared->f32.panels + panel * width * depth;
@@ -124,12 +66,11 @@ static void pack_panel(const struct engram_prepared *prepared, size_t panel, dou
     for (size_t r = 0; r < width; r++) {
         size_t row = panel * width + r;
         float *row_dense = dense + r * depth;
-        if ((prepared->live[row >> 3] >> (row & 7) & 1) == 0) {
+        if (!engram_prepared_live(prepared, row)) {
             memset(row_dense, 0, depth * sizeof *row_dense);
             continue;
         }
-        engram_row_widen(dtype, prepared->view.data + row * prepared->view.stride, prepared->dim,
-                         wide);
+        engram_prepared_row(prepared, row, wide);
         engram_f32_project(&prepared->f32.bound, prepared->f32.mean, wide,
                            prepared->self_products == NULL ? 0 : prepared->self_products[row], 0,
                            NULL, row_dense);
@@ -150,13 +91,11 @@ enum engram_status engram_f32_pack_make(struct engram_prepared *prepared, double
     int failed = 0;
 
     if (metric == ENGRAM_L2 || metric == ENGRAM_SQEUCLIDEAN) {
-        if (mean_of_sample(prepared, &pack->mean) != ENGRAM_OK) {
+        pack->mean = engram_sample_mean(prepared, NULL);
+        if (pack->mean == NULL) {
             return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory to pack the base");
         }
-        for (size_t i = 0; i < prepared->dim; i++) {
-            /* |x - m| <= |x| + |m|; the mean lies within the values. */
-            pack->mean[i] = isfinite(pack->mean[i]) ? pack->mean[i] : 0;
-        }
+        /* |x - m| <= |x| + |m|; the mean lies within the values. */
         largest *= 2 * (1 + 0x1p-40);
     }
     pack->bound = engram_f32_bound_make(metric, prepared->dim, largest);

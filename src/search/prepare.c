@@ -1,5 +1,5 @@
 /* Preparing a base set: look at every row, take what must be copied, pack. */
-#include "search/prepared.h"
+#include "search/filter.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -174,9 +174,13 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
     if (status == ENGRAM_OK && cancelled(options->cancel)) {
         status = ENGRAM_ERR_CANCELLED;
     }
-    if (status == ENGRAM_OK && options->filter != ENGRAM_FILTER_CANONICAL && base->dim > 0 &&
-        base->dim <= ENGRAM_F32_DIM_MAX && base->rows > 0) {
+    /* A prepared set is made to be searched often: AUTO means many queries here. */
+    enum engram_filter filter =
+        engram_filter_choose(options->filter, INT64_MAX, base->rows, base->dim);
+    if (status == ENGRAM_OK && filter == ENGRAM_FILTER_F32) {
         status = engram_f32_pack_make(prepared, survey.largest, team, log);
+    } else if (status == ENGRAM_OK && filter == ENGRAM_FILTER_INT) {
+        status = engram_int_pack_make(prepared, survey.largest, team, log);
     }
     return status;
 }
@@ -241,6 +245,7 @@ void engram_prepared_free(struct engram_prepared *prepared)
         return;
     }
     engram_f32_pack_free(&prepared->f32);
+    engram_int_pack_free(&prepared->codes);
     engram_pages_free(prepared->owned, prepared->owned_bytes);
     free(prepared->self_products);
     free(prepared->live);

@@ -3,6 +3,7 @@
 #define ENGRAM_SEARCH_PREPARED_H
 
 #include "search/bound_f32.h"
+#include "search/project.h"
 #include "search/rows.h"
 
 /* Rows packed for the float32 tile. */
@@ -12,6 +13,21 @@ struct engram_f32_pack {
     size_t panel_count;
     double *mean; /* [dim], subtracted from both sides; NULL: nothing is */
     struct engram_f32_bound bound;
+};
+
+/* Rows packed for the integer tile. */
+struct engram_int_pack {
+    uint8_t *panels; /* [panel_count][groups][kernels->int_rows][4]; NULL: not packed */
+    size_t bytes;
+    size_t panel_count;
+    size_t groups;
+    struct engram_int_head *heads; /* [panel_count] */
+    float *bias;                   /* [panel_count][kernels->int_rows] */
+    double *mean;                  /* [dim] of the projection (l2, sqeuclidean); or NULL */
+    double *centre;                /* [dim] m of bound_int.h (cosine, ip); NULL: zero */
+    double centre_norm2;
+    struct engram_projection projection;
+    double tiny; /* T */
 };
 
 struct engram_prepared {
@@ -27,7 +43,13 @@ struct engram_prepared {
     uint8_t *live;         /* bit r: row r is finite and may be an answer; zero past the end */
     int64_t skipped;       /* rows that are not finite */
     struct engram_f32_pack f32;
+    struct engram_int_pack codes;
 };
+
+static inline bool engram_prepared_live(const struct engram_prepared *prepared, size_t row)
+{
+    return (prepared->live[row >> 3] >> (row & 7) & 1) != 0;
+}
 
 /* engram_prepare for a caller who has a name for the base and for its rows: `what` and `first_row`
  * (number of the first row) appear in messages. */
@@ -44,6 +66,12 @@ size_t engram_f32_pack_bytes(const struct engram_kernels *kernels, enum engram_m
 enum engram_status engram_f32_pack_make(struct engram_prepared *prepared, double largest, int team,
                                         const struct engram_log *log);
 void engram_f32_pack_free(struct engram_f32_pack *pack);
+
+/* pack_int.c: likewise for prepared->codes. */
+size_t engram_int_pack_bytes(const struct engram_kernels *kernels, int64_t rows, int64_t dim);
+enum engram_status engram_int_pack_make(struct engram_prepared *prepared, double largest, int team,
+                                        const struct engram_log *log);
+void engram_int_pack_free(struct engram_int_pack *pack);
 
 /* One row, widened, as it goes into the tile: `depth` values. `self_product` is the canonical qq
  * (cosine). `dense` has room for depth floats. For queries `query` is filled; for base rows it is

@@ -25,8 +25,8 @@ static int64_t ceil_div(int64_t a, int64_t b)
 /* Strips an item may have for its scratch to stay within ITEM_BYTES; at least one. */
 static int64_t strips_that_fit(const struct engram_tiling_input *input)
 {
-    size_t per_query = input->dim * sizeof(double) + input->depth * sizeof(float) +
-                       input->kept * 16 + ENGRAM_CANONICAL_ROWS * sizeof(double);
+    size_t per_query = input->dim * sizeof(double) + input->row_bytes + input->kept * 16 +
+                       ENGRAM_CANONICAL_ROWS * sizeof(double);
     size_t strips = ITEM_BYTES / (per_query * input->strip);
     return strips < 1 ? 1 : strips > STRIPS_MAX ? STRIPS_MAX : (int64_t)strips;
 }
@@ -57,7 +57,7 @@ struct engram_tiling engram_tiling_make(const struct engram_tiling_input *input)
     tiling.block_queries = (size_t)item_strips * input->strip;
     tiling.blocks = ceil_div(input->queries, (int64_t)tiling.block_queries);
 
-    size_t panel_bytes = input->panel * (input->depth > 0 ? input->depth : 1) * sizeof(float);
+    size_t panel_bytes = input->panel * (input->row_bytes > 0 ? input->row_bytes : 1);
     size_t panels = BLOCK_BYTES / panel_bytes;
     tiling.block_panels = panels < 1 ? 1 : panels > BLOCK_PANELS_MAX ? BLOCK_PANELS_MAX : panels;
 

@@ -15,10 +15,10 @@ struct engram_tiling_input {
     int64_t queries;
     int64_t rows;
     size_t dim;
-    size_t depth; /* of a packed row; 0: canonical scan only */
-    size_t strip; /* queries of a strip */
-    size_t panel; /* rows of a panel */
-    size_t kept;  /* answers buffered a query */
+    size_t row_bytes; /* of a packed row; 0: canonical scan */
+    size_t strip;     /* queries of a strip */
+    size_t panel;     /* rows of a panel */
+    size_t kept;      /* answers buffered a query */
     int threads;
 };
 

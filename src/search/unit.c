@@ -7,30 +7,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "search/block.h"
+#include "search/filter.h"
 #include "search/team.h"
 
-/* Below these the packed copy costs more than it saves. */
-#define FEW_QUERIES 4
-#define FEW_ROWS 64
+/* Queries of a block are a multiple of this in a canonical scan. */
+#define CANONICAL_STRIP 2
 
 /* Progress is reported at most this often. */
 #define PROGRESS_NS ((uint64_t)100 * 1000 * 1000)
 
 void (*engram_unit_loop_hook)(bool entering) = NULL;
 size_t engram_unit_arena_limit = (size_t)-1;
-
-enum engram_filter engram_filter_choose(enum engram_filter filter, int64_t queries, int64_t rows,
-                                        int64_t dim)
-{
-    if (dim == 0 || dim > ENGRAM_F32_DIM_MAX) {
-        return ENGRAM_FILTER_CANONICAL;
-    }
-    if (filter == ENGRAM_FILTER_AUTO) {
-        return queries <= FEW_QUERIES || rows <= FEW_ROWS ? ENGRAM_FILTER_CANONICAL
-                                                          : ENGRAM_FILTER_F32;
-    }
-    return filter;
-}
 
 enum engram_status engram_queries_check(const struct engram_prepared *prepared,
                                         const struct engram_query_rows *queries,
@@ -200,14 +187,14 @@ static enum engram_status run_unit(struct round *round, struct engram_partial *o
 {
     const struct engram_prepared *prepared = round->context.prepared;
     struct engram_collector *collector = round->collector;
-    bool packed = round->context.filter == ENGRAM_FILTER_F32;
+    const struct engram_filter_ops *filter = round->context.filter;
     struct engram_tiling_input input = {
         .queries = collector->queries,
         .rows = collector->base_rows,
         .dim = prepared->dim,
-        .depth = packed ? prepared->f32.bound.depth : 0,
-        .strip = prepared->kernels->f32_queries,
-        .panel = prepared->kernels->f32_rows,
+        .row_bytes = filter == NULL ? 0 : filter->row_bytes(prepared),
+        .strip = filter == NULL ? CANONICAL_STRIP : filter->strip_queries(prepared),
+        .panel = filter == NULL ? 1 : filter->panel_rows(prepared),
         .kept = collector->ops->kept(collector),
         .threads = round->team,
     };
@@ -258,7 +245,7 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
                     .queries = queries,
                     .request = request,
                     .collector = collector,
-                    .filter = prepared->f32.panels == NULL ? ENGRAM_FILTER_CANONICAL : filter,
+                    .filter = engram_filter_ops(filter),
                     .first_query = first,
                     .base_first_row = base_first_row,
                     .pairs_total = (uint64_t)(last - first) * (uint64_t)prepared->rows},
@@ -273,7 +260,7 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
     }
     stats->threads = round.team;
     stats->isa = prepared->kernels->name;
-    stats->filter = round.context.filter;
+    stats->filter = filter;
     fenv_t saved;
     engram_fp_enter(&saved);
     status = run_unit(&round, out);

@@ -30,10 +30,6 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
                                       struct engram_partial *out,
                                       struct engram_search_stats *stats);
 
-/* The filter that would run: `filter` itself, or what AUTO means for this many queries. */
-enum engram_filter engram_filter_choose(enum engram_filter filter, int64_t queries, int64_t rows,
-                                        int64_t dim);
-
 /* For the test that proves that compute threads allocate nothing: called by every thread right
  * after it enters (true) and right before it leaves the work-sharing loop. NULL otherwise. */
 extern void (*engram_unit_loop_hook)(bool entering);

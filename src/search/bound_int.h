@@ -1,0 +1,65 @@
+/* The integer filter: rows as small codes, and the proof that it never drops an answer.
+ *
+ * Notation as in bound_f32.h: Q and X are the projected rows (norm at most 1), u = 2^-24.
+ *
+ * 1. Centring. m is a fixed vector, the mean of a sample of projected rows (cosine, ip), or zero;
+ *    l2 and sqeuclidean have subtracted a mean in the projection already. With X' = X - m and,
+ *    for any number k >= 0, Q' = Q - k m:
+ *        Q.X = Q'.X' + k (m.X') + Q.m.
+ *    k = Q.m / |m|^2, where that is positive, makes Q' short. For l2 and sqeuclidean X' = X,
+ *    Q' = Q, and the quantity to bound is Q.X - b |X|^2 / 2. In both cases it has the form
+ *        s = Q'.X' + k w + c
+ *    with a row term w (m.X' or -|X|^2 / 2), k >= 0 (or b), and a query term c (Q.m or 0).
+ * 2. Codes. X' is rounded to float32 (called F; |X' - F| <= u |X'| + tau sqrt(n)). One scale p for
+ *    a panel, one scale y for a query: F = p C + E, Q' = y D + G, C and D integer vectors within
+ *    the kernel's limits, |E| <= R, |G| <= S. Then
+ *        Q'.F = p y C.D + Q'.E + G.(p C) <= p y C.D + |Q'| R + S |p C|,
+ *    by Cauchy-Schwarz; R, S and norms are computed from the codes actually stored, so clipping,
+ *    rounding to codes and any choice of scales are covered. F for X' changes s by at most
+ *    |Q| |X' - F| <= u |Q| |X'| (1 + 2^-20) + T.
+ * 3. So a pair that may be an answer, s >= L (engram_dot_limit), has
+ *        C.D + (k / y) (w / p) >= (L - c) / (y p) - (|Q'| / y) (R / p) - (S' / y) (N / p)
+ *    with N = max(|p C|, |X'|) and S' = S + 2^-22 |Q|. The kernel computes exactly this, from
+ *        level = (L - c) / y, row_error = |Q'| / y, query_error = S' / y, slope = k / y,
+ *        scale = 1 / p, error = R / p, norm = N / p (the largest of the panel), bias = w / p.
+ * 4. Rounding of these float32 operations, each correctly rounded or fused. |C.D| <= |C||D|, so
+ *    its conversion and the two additions it takes part in err by at most 4 u |C||D|: S' is
+ *    enlarged by 2^-20 |y D|. row_error, query_error, error and norm are enlarged by 2^-20 of
+ *    themselves, more than the 4 u that their products and subtractions can lose. bias is raised
+ *    by 2^-19 of its magnitude and slope is rounded up (k >= 0), more than the 5 u that their
+ *    product and sum lose. level is lowered by 2^-20 of its magnitude. All are rounded outward.
+ * 5. float64 errors of c, w, norms and differences: relative ones are far below 2^-20 for n <=
+ *    2^16. c and w may cancel under cosine and ip: there L - c is lowered by (n + 64) 2^-48, above
+ *    what dot products of vectors of norm at most 2 can lose. Underflow: T as in bound_f32.h.
+ * 6. Range. Scales are at least 2^-60, L - c is cut to [-8, 8] (beyond, everything or nothing
+ *    survives, as |s| < 8), so every float32 stays below 2^125. |C.D| < 2^31: 127^2 2^16 < 2^31.
+ *    The kernel's intermediate 16-bit sums are the kernel's own proof. */
+#ifndef ENGRAM_SEARCH_BOUND_INT_H
+#define ENGRAM_SEARCH_BOUND_INT_H
+
+#include "search/prepared.h"
+
+#define ENGRAM_INT_DIM_MAX ((int64_t)1 << 16)
+
+/* A query in codes. */
+struct engram_int_query {
+    struct engram_projected projected;
+    double scale;     /* y */
+    double constant;  /* c */
+    double row_error; /* the rest as in section 3, before rounding to float32 */
+    double query_error;
+    double slope;
+    int64_t code_sum; /* of the codes D: base codes are stored with an offset */
+};
+
+/* Codes of a query: `dense` holds Q (projected, float64, dim values) and is overwritten; `codes`
+ * receives dim values. */
+void engram_int_query_make(const struct engram_prepared *prepared, double *dense,
+                           const struct engram_projected *projected, int8_t *codes,
+                           struct engram_int_query *query);
+
+/* level for the limits of this moment. */
+float engram_int_level(const struct engram_prepared *prepared, const struct engram_int_query *query,
+                       double max_key, double min_score);
+
+#endif

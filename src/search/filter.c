@@ -1,0 +1,51 @@
+#include "search/filter.h"
+
+#include "search/bound_int.h"
+
+/* Below these the packed copy costs more than it saves. */
+#define FEW_QUERIES 4
+#define FEW_ROWS 64
+
+/* With fewer dimensions the comparison at the end of a tile costs as much as its sums, and codes
+ * of so short rows tell little. */
+#define INT_DIM_MIN 24
+
+const struct engram_filter_ops *engram_filter_ops(enum engram_filter filter)
+{
+    switch (filter) {
+    case ENGRAM_FILTER_F32:
+        return &engram_f32_filter;
+    case ENGRAM_FILTER_INT:
+        return &engram_int_filter;
+    default:
+        return NULL;
+    }
+}
+
+enum engram_filter engram_filter_choose(enum engram_filter filter, int64_t queries, int64_t rows,
+                                        int64_t dim)
+{
+    if (filter == ENGRAM_FILTER_AUTO) {
+        if (queries <= FEW_QUERIES || rows <= FEW_ROWS) {
+            return ENGRAM_FILTER_CANONICAL;
+        }
+        filter = dim >= INT_DIM_MIN ? ENGRAM_FILTER_INT : ENGRAM_FILTER_F32;
+    }
+    if (filter == ENGRAM_FILTER_INT && dim > ENGRAM_INT_DIM_MAX) {
+        filter = ENGRAM_FILTER_F32;
+    }
+    return dim == 0 || dim > ENGRAM_F32_DIM_MAX ? ENGRAM_FILTER_CANONICAL : filter;
+}
+
+enum engram_filter engram_prepared_filter(const struct engram_prepared *prepared,
+                                          enum engram_filter asked, int64_t queries)
+{
+    enum engram_filter packed = prepared->codes.panels != NULL ? ENGRAM_FILTER_INT
+                                : prepared->f32.panels != NULL ? ENGRAM_FILTER_F32
+                                                               : ENGRAM_FILTER_CANONICAL;
+    if (asked == ENGRAM_FILTER_CANONICAL ||
+        (asked == ENGRAM_FILTER_AUTO && queries <= FEW_QUERIES)) {
+        return ENGRAM_FILTER_CANONICAL;
+    }
+    return packed;
+}

@@ -1,0 +1,53 @@
+/* Filters: what may decide, with a proven bound, that a pair cannot be an answer.
+ *
+ * A filter owns a packed copy of the base (made by engram_prepare) and, in an item's scratch, its
+ * form of the queries with a threshold each. It lists the candidates of panels; everything else
+ * (eligibility, canonical scores, collecting) is the block's. */
+#ifndef ENGRAM_SEARCH_FILTER_H
+#define ENGRAM_SEARCH_FILTER_H
+
+#include "engram/arena.h"
+#include "search/prepared.h"
+
+/* A query as the block has it. */
+struct engram_query_view {
+    const double *wide;  /* [dim] widened, under cosine scaled */
+    double self_product; /* canonical qq; cosine, else 0 */
+    double largest;      /* magnitude */
+};
+
+struct engram_filter_ops {
+    const char *name;
+    /* Queries of a strip, rows of a panel (a divisor of 64), bytes of a packed row. */
+    size_t (*strip_queries)(const struct engram_prepared *prepared);
+    size_t (*panel_rows)(const struct engram_prepared *prepared);
+    size_t (*row_bytes)(const struct engram_prepared *prepared);
+    /* Bytes of scratch that `begin` takes for `queries` queries. */
+    size_t (*scratch_size)(const struct engram_prepared *prepared, size_t queries);
+    /* The item's state, with all thresholds at "nothing survives"; NULL when scratch fails. */
+    void *(*begin)(const struct engram_prepared *prepared, size_t queries,
+                   struct engram_scratch *scratch);
+    /* Packs query q, which is finite; others stay at "nothing survives". */
+    void (*load)(void *state, size_t q, const struct engram_query_view *query);
+    /* Only pairs of query q with key <= max_key and score >= min_score matter from now on. */
+    void (*limit)(void *state, size_t q, double max_key, double min_score);
+    /* Appends the candidates of one strip in `panels` panels; `out` has room for all pairs. */
+    size_t (*scan)(void *state, size_t strip, size_t panel, size_t panels,
+                   struct engram_candidate *out);
+};
+
+/* The filter's operations; NULL for ENGRAM_FILTER_CANONICAL. */
+const struct engram_filter_ops *engram_filter_ops(enum engram_filter filter);
+
+extern const struct engram_filter_ops engram_f32_filter;
+extern const struct engram_filter_ops engram_int_filter;
+
+/* The filter that would run: `filter` itself where it can, or what AUTO means. */
+enum engram_filter engram_filter_choose(enum engram_filter filter, int64_t queries, int64_t rows,
+                                        int64_t dim);
+
+/* What a search of `queries` queries uses of what was packed. */
+enum engram_filter engram_prepared_filter(const struct engram_prepared *prepared,
+                                          enum engram_filter asked, int64_t queries);
+
+#endif
