@@ -195,10 +195,17 @@ static void place(const struct engram_pair_collector *pairs, const int64_t *posi
     }
     /* Rows of several segments of one query are sorted lists behind each other. */
     if (tiling->segments > 1) {
-#pragma omp parallel for schedule(dynamic, 16) num_threads(pairs->common.threads)
-        for (int64_t q = 0; q < out->queries; q++) {
-            engram_hits_sort(out->hits + out->indptr[q],
-                             (size_t)(out->indptr[q + 1] - out->indptr[q]), pairs->common.order);
+#pragma omp parallel num_threads(pairs->common.threads)
+        {
+            fenv_t saved;
+            engram_fp_enter(&saved); /* keys may be denormal */
+#pragma omp for schedule(dynamic, 16)
+            for (int64_t q = 0; q < out->queries; q++) {
+                engram_hits_sort(out->hits + out->indptr[q],
+                                 (size_t)(out->indptr[q + 1] - out->indptr[q]),
+                                 pairs->common.order);
+            }
+            engram_fp_leave(&saved);
         }
     }
 }
