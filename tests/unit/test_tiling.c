@@ -59,7 +59,7 @@ static void test_shapes(void **state)
                 .queries = queries[q],
                 .rows = rows[r],
                 .dim = dims[d],
-                .depth = packed ? dims[d] + 2 : 0,
+                .row_bytes = packed ? (dims[d] + 2) * sizeof(float) : 0,
                 .strip = KERNELS[s].strip,
                 .panel = KERNELS[s].panel,
                 .kept = kept[a],
@@ -81,7 +81,7 @@ static void test_random_shapes(void **state)
             .queries = (int64_t)random_below((size_t)1 << random_below(32)),
             .rows = (int64_t)random_below((size_t)1 << random_below(32)),
             .dim = dim,
-            .depth = random_below(2) == 0 ? 0 : dim + random_below(3),
+            .row_bytes = random_below(2) == 0 ? 0 : (dim + random_below(3)) * (1 + random_below(4)),
             .strip = KERNELS[kernels].strip,
             .panel = KERNELS[kernels].panel,
             .kept = random_below((size_t)1 << random_below(32)),
@@ -97,7 +97,7 @@ static void test_few_queries_use_all_threads(void **state)
     (void)state;
     for (int64_t queries = 1; queries < 100; queries += 7) {
         for (int threads = 2; threads <= 32; threads++) {
-            struct engram_tiling_input input = {queries, 1000000, 100, 102, 6, 16, 36, threads};
+            struct engram_tiling_input input = {queries, 1000000, 100, 408, 6, 16, 36, threads};
             struct engram_tiling t = engram_tiling_make(&input);
             assert_true(t.blocks * t.segments >= threads);
         }
