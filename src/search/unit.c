@@ -238,8 +238,7 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
     if (!all_pairs) {
         engram_topk_init(&topk);
     }
-    enum engram_filter filter =
-        engram_filter_choose(request->filter, last - first, prepared->rows, (int64_t)prepared->dim);
+    enum engram_filter filter = engram_prepared_filter(prepared, request->filter, last - first);
     struct round round = {
         .context = {.prepared = prepared,
                     .queries = queries,

@@ -70,7 +70,7 @@ static void run(const struct matrix *base, const struct matrix *queries, const s
     char context[200];
     struct engram_prepared *prepared = NULL;
     struct answer a = {.pairs = random_below(2) == 0};
-    options->filter = (enum engram_filter)random_below(3);
+    options->filter = (enum engram_filter)random_below(FILTERS);
     options->isa = any_isa();
     options->threads = (int)random_in(1, 4);
     if (a.pairs && random_below(2) == 0) {
@@ -84,6 +84,10 @@ static void run(const struct matrix *base, const struct matrix *queries, const s
                    (long long)options->k, (int)options->filter, options->isa, options->threads,
                    a.pairs ? "pairs" : "knn");
     EXPECT(engram_prepare(&base->set, options, &prepared) == ENGRAM_OK);
+    if (random_below(3) == 0) {
+        /* Another one than the base was packed for. */
+        options->filter = (enum engram_filter)random_below(FILTERS);
+    }
     answer_run(&a, prepared, &queries->set, options);
     answer_check(&a, o, options, context);
     EXPECT(strcmp(a.stats.isa, options->isa) == 0);
@@ -153,7 +157,7 @@ static void test_not_finite(void **state)
     (void)state;
     const float rows[][2] = {{1, 2}, {NAN, 1}, {3, 4}, {1, INFINITY}, {0, 0}, {-INFINITY, NAN}};
     struct engram_set set = {rows, ENGRAM_F32, 6, 2, 0};
-    for (int filter = ENGRAM_FILTER_CANONICAL; filter <= ENGRAM_FILTER_F32; filter++) {
+    for (int filter = ENGRAM_FILTER_CANONICAL; filter < FILTERS; filter++) {
         struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
         struct engram_prepared *prepared = NULL;
         struct answer a = {.pairs = false};
@@ -237,7 +241,7 @@ static void test_other_floating_point_mode(void **state)
         struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
         struct answer a = {.pairs = random_below(2) == 0};
         options.metric = (enum engram_metric)random_below(METRICS);
-        options.filter = (enum engram_filter)random_below(3);
+        options.filter = (enum engram_filter)random_below(FILTERS);
         options.isa = any_isa();
         options.threads = (int)random_in(1, 4);
         /* Few queries on many rows are cut into segments, whose answers meet at the end. */
