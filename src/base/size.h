@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* *product = a * b; false, and *product untouched, when it does not fit. */
 static inline bool engram_size_mul(size_t a, size_t b, size_t *product)
@@ -23,6 +24,18 @@ static inline bool engram_size_add(size_t a, size_t b, size_t *sum)
     }
     *sum = a + b;
     return true;
+}
+
+/* a * b and a + b for estimates: UINT64_MAX when they do not fit, and so whatever is made of them.
+ */
+static inline uint64_t engram_saturating_mul(uint64_t a, uint64_t b)
+{
+    return b != 0 && a > UINT64_MAX / b ? UINT64_MAX : a * b;
+}
+
+static inline uint64_t engram_saturating_add(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
 /* Rounds up to a multiple of `grain`, a power of two; the caller knows that it fits. */

@@ -125,13 +125,14 @@ static void print_plan(const struct engram_plan *plan)
     char memory[4][32];
 
     engram_cli_format_count(pairs, plan->pairs);
-    engram_cli_format_bytes(memory[0], plan->rows_bytes + plan->packed_bytes + plan->answer_bytes);
+    engram_cli_format_bytes(memory[0], plan->need_bytes);
     engram_cli_format_bytes(memory[1], plan->rows_bytes);
     engram_cli_format_bytes(memory[2], plan->packed_bytes);
     engram_cli_format_bytes(memory[3], plan->answer_bytes);
     printf("kernels  %s, %s filter, %d %s\n", plan->isa, engram_cli_filter_name(plan->filter),
            plan->threads, plan->threads == 1 ? "thread" : "threads");
-    printf("work     %s pairs, %.3g GFLOP\n", pairs, plan->gflop);
+    printf("work     %s%s pairs, %.3g GFLOP\n", plan->pairs == UINT64_MAX ? "more than " : "",
+           pairs, plan->gflop);
     if (plan->answer_bytes == 0) { /* nobody can know how many pairs there will be */
         printf("memory   %s and the pairs found: rows %s, packed copy %s\n", memory[0], memory[1],
                memory[2]);
@@ -158,7 +159,7 @@ int engram_cli_inspect(const struct engram_cli_options *options)
     }
     if (status == ENGRAM_OK) {
         print_plan(&plan);
-        status = engram_plan_check_memory(&plan, &job.log);
+        status = engram_plan_check(&plan, &job.log);
     }
     engram_inputs_free(&inputs);
     if (kept.message[0] != '\0') {

@@ -8,11 +8,9 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/team.h"
 #include "cli/numbers.h"
 #include "cli/option_ids.h"
-
-/* Thread counts beyond this are typing errors on any machine there is. */
-enum { THREADS_MAX = 65536 };
 
 enum { DEFAULT_SAMPLE = 100 };
 
@@ -271,7 +269,7 @@ static int apply_option(struct parser *parser, int id)
         job->force = true;
         return 0;
     case OPT_THREADS:
-        return parse_int(parser, "--threads", 1, THREADS_MAX, &job->threads);
+        return parse_int(parser, "--threads", 1, ENGRAM_THREADS_MAX, &job->threads);
     case OPT_ISA:
         return parse_name(parser, "--isa", &job->isa);
     case OPT_FILTER:

@@ -1,6 +1,10 @@
 #include "job/plan.h"
 
+#include <inttypes.h>
+
 #include "base/log.h"
+#include "base/size.h"
+#include "base/team.h"
 #include "io/memory.h"
 #include "io/source.h"
 #include "job/threads.h"
@@ -15,9 +19,36 @@ static uint64_t set_rows(const struct engram_set_ref *set)
 
 static uint64_t set_bytes(const struct engram_set_ref *set)
 {
-    /* Rows and dimensions are bounded by what engram_inputs_resolve accepts: no overflow. */
-    return set_rows(set) * (uint64_t)set->dataset->dims[1] *
-           engram_dtype_size(engram_source_dtype(set->dataset));
+    uint64_t values = engram_saturating_mul(set_rows(set), (uint64_t)set->dataset->dims[1]);
+    return engram_saturating_mul(values, engram_dtype_size(engram_source_dtype(set->dataset)));
+}
+
+/* The filter's copy, norms and flags; a base that no search takes is not packed. */
+static uint64_t packed_bytes(const struct engram_plan *plan, const struct engram_kernels *kernels,
+                             enum engram_metric metric)
+{
+    int64_t rows = (int64_t)plan->base_rows;
+    uint64_t bytes = engram_saturating_add(engram_saturating_mul(plan->base_rows, sizeof(double)),
+                                           plan->base_rows / 8);
+    if (rows > ENGRAM_ROWS_MAX || plan->dim > ENGRAM_DIM_MAX) {
+        return bytes;
+    }
+    if (plan->filter == ENGRAM_FILTER_F32) {
+        return engram_saturating_add(bytes,
+                                     engram_f32_pack_bytes(kernels, metric, rows, plan->dim));
+    }
+    if (plan->filter == ENGRAM_FILTER_INT) {
+        return engram_saturating_add(bytes, engram_int_pack_bytes(kernels, rows, plan->dim));
+    }
+    return bytes;
+}
+
+/* Slots during the search, then the partial: at most two copies at a time. */
+static uint64_t answer_bytes(const struct engram_plan *plan, int64_t k)
+{
+    uint64_t kept = (uint64_t)k < plan->base_rows ? (uint64_t)k : plan->base_rows;
+    return engram_saturating_mul(engram_saturating_mul(plan->query_rows, kept),
+                                 2 * sizeof(struct engram_hit));
 }
 
 enum engram_status engram_plan_make(const struct engram_inputs *inputs,
@@ -29,53 +60,54 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
     if (status != ENGRAM_OK) {
         return status;
     }
-    uint64_t base_rows = set_rows(&inputs->base);
-    uint64_t query_rows = set_rows(&inputs->queries);
-    int64_t dim = inputs->base.dataset->dims[1];
-    uint64_t kept = (uint64_t)inputs->k < base_rows ? (uint64_t)inputs->k : base_rows;
-
     *plan = (struct engram_plan){
+        .base_rows = set_rows(&inputs->base),
+        .query_rows = set_rows(&inputs->queries),
+        .dim = inputs->base.dataset->dims[1],
         .threads = options->threads > 0 ? options->threads : engram_threads_default(),
         .isa = kernels->name,
-        .filter =
-            engram_filter_choose(options->filter, (int64_t)query_rows, (int64_t)base_rows, dim),
         .base_slab_rows = INT64_MAX,
-        .pairs = base_rows * query_rows,
         .rows_bytes = set_bytes(&inputs->base),
-        .packed_bytes = base_rows * sizeof(double) + base_rows / 8,
     };
+    /* Now, before anything starts a thread. */
+    status = engram_team_prove(plan->threads, &options->log);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    plan->filter = engram_filter_choose(options->filter, (int64_t)plan->query_rows,
+                                        (int64_t)plan->base_rows, plan->dim);
     bool shared = inputs->self && inputs->base.first == inputs->queries.first &&
                   inputs->base.last == inputs->queries.last;
     if (!shared) {
-        plan->rows_bytes += set_bytes(&inputs->queries);
+        plan->rows_bytes = engram_saturating_add(plan->rows_bytes, set_bytes(&inputs->queries));
     }
-    if (plan->filter == ENGRAM_FILTER_F32) {
-        plan->packed_bytes +=
-            engram_f32_pack_bytes(kernels, inputs->metric, (int64_t)base_rows, dim);
-    } else if (plan->filter == ENGRAM_FILTER_INT) {
-        plan->packed_bytes += engram_int_pack_bytes(kernels, (int64_t)base_rows, dim);
-    }
-    if (inputs->k != INT64_MAX) {
-        /* Slots during the search, then the partial: at most two copies at a time. */
-        plan->answer_bytes = 2 * query_rows * kept * sizeof(struct engram_hit);
-    }
-    plan->gflop = 2e-9 * (double)plan->pairs * (double)dim;
+    plan->packed_bytes = packed_bytes(plan, kernels, inputs->metric);
+    plan->answer_bytes = inputs->k != INT64_MAX ? answer_bytes(plan, inputs->k) : 0;
+    plan->need_bytes = engram_saturating_add(
+        plan->rows_bytes, engram_saturating_add(plan->packed_bytes, plan->answer_bytes));
+    plan->pairs = engram_saturating_mul(plan->base_rows, plan->query_rows);
+    plan->gflop = 2e-9 * (double)plan->base_rows * (double)plan->query_rows * (double)plan->dim;
     return ENGRAM_OK;
 }
 
-enum engram_status engram_plan_check_memory(const struct engram_plan *plan,
-                                            const struct engram_log *log)
+enum engram_status engram_plan_check(const struct engram_plan *plan, const struct engram_log *log)
 {
-    uint64_t need = plan->rows_bytes + plan->packed_bytes + plan->answer_bytes;
     size_t available = engram_memory_available();
-    if (need > available) {
+    if (plan->need_bytes > available || plan->need_bytes == UINT64_MAX) {
         return engram_fail(log, ENGRAM_ERR_RESOURCE,
-                           "the job needs %.1f GiB of memory (rows %.1f, packed copy %.1f, answers "
-                           "%.1f), but %.1f GiB can be had; take fewer rows (--base-rows, "
+                           "the job needs %s%.1f GiB of memory (rows %.1f, packed copy %.1f, "
+                           "answers %.1f), but %.1f GiB can be had; take fewer rows (--base-rows, "
                            "--query-rows)",
-                           (double)need / 0x1p30, (double)plan->rows_bytes / 0x1p30,
+                           plan->need_bytes == UINT64_MAX ? "more than " : "",
+                           (double)plan->need_bytes / 0x1p30, (double)plan->rows_bytes / 0x1p30,
                            (double)plan->packed_bytes / 0x1p30, (double)plan->answer_bytes / 0x1p30,
                            (double)available / 0x1p30);
+    }
+    if (plan->base_rows > (uint64_t)ENGRAM_ROWS_MAX || plan->dim > ENGRAM_DIM_MAX) {
+        return engram_fail(log, ENGRAM_ERR_RESOURCE,
+                           "%" PRIu64 " base rows x %" PRId64 " dimensions are more than one "
+                           "search takes (%" PRId64 " x %" PRId64 "); take fewer (--base-rows)",
+                           plan->base_rows, plan->dim, ENGRAM_ROWS_MAX, ENGRAM_DIM_MAX);
     }
     return ENGRAM_OK;
 }

@@ -185,7 +185,7 @@ static enum engram_status publish(struct engram_job_state *job)
 
 static enum engram_status compute(struct engram_job_state *job)
 {
-    enum engram_status status = engram_plan_check_memory(&job->plan, &job->options->log);
+    enum engram_status status = engram_plan_check(&job->plan, &job->options->log);
     if (status == ENGRAM_OK) {
         status = engram_feed_contents(job);
     }

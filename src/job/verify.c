@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/team.h"
 #include "io/result.h"
 #include "io/source.h"
 #include "job/threads.h"
 #include "job/truth.h"
-#include "search/team.h"
 
 /* One side, read whole. */
 struct side {
@@ -451,8 +451,8 @@ static enum engram_status resolve(struct verification *v)
 static enum engram_status verify(struct verification *v, int64_t sample)
 {
     const struct engram_job_options *options = v->options;
-    int wanted = options->threads > 0 ? options->threads : engram_threads_default();
-    enum engram_status status = engram_team_size(wanted, &options->log, &v->threads);
+    v->threads = options->threads > 0 ? options->threads : engram_threads_default();
+    enum engram_status status = engram_team_prove(v->threads, &options->log);
     if (status == ENGRAM_OK) {
         status = engram_result_open(options->output, &options->log, &v->result, &v->info);
     }

@@ -1,75 +1,11 @@
 #include "search/team.h"
 
-#include <errno.h>
 #include <omp.h>
-#include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/log.h"
-
-/* More than any machine has; keeps a typing mistake from starting a million threads. */
-#define THREADS_MAX 4096
-
-/* The largest team that was seen to start in this process. */
-static int proven = 1;
-
-struct gate {
-    pthread_mutex_t mutex;
-    pthread_cond_t open;
-    int is_open;
-};
-
-static void *wait_at_gate(void *argument)
-{
-    struct gate *gate = argument;
-    (void)pthread_mutex_lock(&gate->mutex);
-    while (!gate->is_open) {
-        (void)pthread_cond_wait(&gate->open, &gate->mutex);
-    }
-    (void)pthread_mutex_unlock(&gate->mutex);
-    return NULL;
-}
-
-/* Holds `count` threads alive at the same time; gives the error of the first that did not start. */
-static int start_together(int count)
-{
-    struct gate gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
-    pthread_t *threads = calloc((size_t)count + 1, sizeof *threads);
-    int started = 0;
-    int error = threads == NULL ? ENOMEM : 0;
-
-    while (error == 0 && started < count) {
-        error = pthread_create(&threads[started], NULL, wait_at_gate, &gate);
-        started += error == 0;
-    }
-    (void)pthread_mutex_lock(&gate.mutex);
-    gate.is_open = 1;
-    (void)pthread_cond_broadcast(&gate.open);
-    (void)pthread_mutex_unlock(&gate.mutex);
-    while (started > 0) {
-        (void)pthread_join(threads[--started], NULL);
-    }
-    free(threads);
-    return error;
-}
+#include "base/team.h"
 
 enum engram_status engram_team_size(int threads, const struct engram_log *log, int *team)
 {
-    int size = threads > 0 ? threads : omp_get_max_threads();
-    if (threads < 0 || size > THREADS_MAX) {
-        return engram_fail(log, ENGRAM_ERR_USAGE, "%d threads are out of range (1 to %d)", size,
-                           THREADS_MAX);
-    }
-    if (size > __atomic_load_n(&proven, __ATOMIC_RELAXED)) {
-        int error = start_together(size - 1);
-        if (error != 0) {
-            return engram_fail(log, ENGRAM_ERR_RESOURCE,
-                               "cannot start %d threads: %s; use fewer (--threads)", size,
-                               strerror(error));
-        }
-        __atomic_store_n(&proven, size, __ATOMIC_RELAXED);
-    }
-    *team = size;
-    return ENGRAM_OK;
+    *team = threads != 0 ? threads : omp_get_max_threads();
+    return engram_team_prove(*team, log);
 }
