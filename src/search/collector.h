@@ -88,6 +88,9 @@ struct engram_pair_collector {
 };
 extern const struct engram_collector_ops engram_pair_ops;
 
+/* Answers that a thread's first sink has room for; tests make it small, so that rounds follow. */
+extern size_t engram_pairs_first_room;
+
 /* The key that `known` answers of query q (within the unit) allow: its k-th, or `max_key`. */
 static inline double engram_known_limit(const struct engram_collector *collector, int64_t query)
 {

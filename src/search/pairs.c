@@ -10,8 +10,8 @@
 #include "base/size.h"
 #include "search/collector.h"
 
-/* Answers of a first sink: 16 MiB of address space, real memory only as far as it is used. */
-#define FIRST_ROOM ((size_t)1 << 20)
+/* 16 MiB of address space, real memory only as far as it is used. */
+size_t engram_pairs_first_room = (size_t)1 << 20;
 
 struct engram_pair_room {
     struct engram_pair_room *next;
@@ -76,7 +76,7 @@ static enum engram_status pair_open(struct engram_collector *collector)
 {
     struct engram_pair_collector *pairs = (struct engram_pair_collector *)collector;
     size_t items = (size_t)(collector->tiling.blocks * collector->tiling.segments);
-    pairs->room = FIRST_ROOM;
+    pairs->room = engram_pairs_first_room;
     pairs->items = calloc(items + 1, sizeof *pairs->items);
     pairs->sinks = calloc((size_t)collector->threads, sizeof *pairs->sinks);
     if (pairs->items == NULL || pairs->sinks == NULL) {

@@ -98,9 +98,10 @@ static void tell_progress(struct round *round)
     uint64_t now = engram_clock_ns();
     if (now >= round->next_progress) {
         round->next_progress = now + PROGRESS_NS;
-        request->progress(request->progress_context,
-                          __atomic_load_n(&round->pairs_done, __ATOMIC_RELAXED),
-                          round->context.pairs_total);
+        /* Items whose answers did not fit are done again in the next round, and counted again. */
+        uint64_t done = __atomic_load_n(&round->pairs_done, __ATOMIC_RELAXED);
+        uint64_t total = round->context.pairs_total;
+        request->progress(request->progress_context, done < total ? done : total, total);
     }
 }
 
