@@ -1,0 +1,436 @@
+/* NEON (Advanced SIMD), which every AArch64 CPU has. */
+#include "kernels/sets.h"
+
+#include <arm_neon.h>
+#include <string.h>
+
+/* 12 x 8: 24 accumulators, 2 row registers and the 12 query values in 3 more fill 29 of the 32
+ * registers; fmla takes a lane of a query register, so 24 multiply-adds need 5 loads. */
+#define QUERIES 12
+#define ROWS 8
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Eight elements from position i on, widened; lanes 2j and 2j + 1 of them in v[j]. */
+struct eight {
+    float64x2_t v[4];
+};
+typedef struct eight (*load8_fn)(const void *row, size_t i);
+
+INLINE struct eight load8_f32(const void *row, size_t i)
+{
+    float32x4_t low = vld1q_f32((const float *)row + i);
+    float32x4_t high = vld1q_f32((const float *)row + i + 4);
+    struct eight wide = {{vcvt_f64_f32(vget_low_f32(low)), vcvt_high_f64_f32(low),
+                          vcvt_f64_f32(vget_low_f32(high)), vcvt_high_f64_f32(high)}};
+    return wide;
+}
+
+INLINE struct eight load8_f64(const void *row, size_t i)
+{
+    const double *from = (const double *)row + i;
+    struct eight wide = {
+        {vld1q_f64(from), vld1q_f64(from + 2), vld1q_f64(from + 4), vld1q_f64(from + 6)}};
+    return wide;
+}
+
+/* The `tail` elements from position i on, and +0 for the rest of the eight. */
+INLINE struct eight load_tail(load8_fn load8, size_t element, const void *row, size_t i,
+                              size_t tail)
+{
+    unsigned char padded[8 * sizeof(double)] __attribute__((aligned(16))) = {0};
+    memcpy(padded, (const unsigned char *)row + i * element, tail * element);
+    return load8(padded, 0);
+}
+
+INLINE void add_terms(enum engram_op op, struct eight *sum, struct eight q, struct eight x)
+{
+    for (size_t j = 0; j < 4; j++) {
+        float64x2_t left = op == ENGRAM_OP_DOT ? q.v[j] : vsubq_f64(q.v[j], x.v[j]);
+        float64x2_t right = op == ENGRAM_OP_DOT ? x.v[j] : left;
+        sum->v[j] = vaddq_f64(sum->v[j], vmulq_f64(left, right));
+    }
+}
+
+/* ((s0+s4) + (s2+s6)) + ((s1+s5) + (s3+s7)). */
+INLINE double reduce(const struct eight *s)
+{
+    float64x2_t two = vaddq_f64(vaddq_f64(s->v[0], s->v[2]), vaddq_f64(s->v[1], s->v[3]));
+    return vgetq_lane_f64(two, 0) + vgetq_lane_f64(two, 1);
+}
+
+/* Canonical sums of query_count x row_count pairs (constants at every call, so that the arrays
+ * become registers). Missing elements of the last eight are zeros on both sides: they add +0,
+ * and no partial sum is ever -0, so the bits do not change. */
+INLINE void canonical_block(enum engram_op op, load8_fn load8, size_t element,
+                            const double *const *q, size_t query_count, const void *const *x,
+                            size_t row_count, size_t dim, double *raw, size_t raw_stride)
+{
+    struct eight sums[2][2];
+    size_t i = 0;
+
+    for (size_t a = 0; a < query_count; a++) {
+        for (size_t b = 0; b < row_count; b++) {
+            for (size_t j = 0; j < 4; j++) {
+                sums[a][b].v[j] = vdupq_n_f64(0);
+            }
+        }
+    }
+    for (; i + 8 <= dim; i += 8) {
+        for (size_t b = 0; b < row_count; b++) {
+            struct eight row = load8(x[b], i);
+            for (size_t a = 0; a < query_count; a++) {
+                add_terms(op, &sums[a][b], load8_f64(q[a], i), row);
+            }
+        }
+    }
+    if (i < dim) {
+        for (size_t b = 0; b < row_count; b++) {
+            struct eight row = load_tail(load8, element, x[b], i, dim - i);
+            for (size_t a = 0; a < query_count; a++) {
+                add_terms(op, &sums[a][b], load_tail(load8_f64, sizeof(double), q[a], i, dim - i),
+                          row);
+            }
+        }
+    }
+    for (size_t a = 0; a < query_count; a++) {
+        for (size_t b = 0; b < row_count; b++) {
+            raw[a * raw_stride + b] = reduce(&sums[a][b]);
+        }
+    }
+}
+
+/* One pair has four independent chains, enough for the latency of the additions. The row of the
+ * pair after the next is fetched meanwhile; it lies anywhere in the base. */
+INLINE void pairs_body(enum engram_op op, load8_fn load8, size_t element,
+                       const struct engram_wide_rows *queries, const struct engram_base_rows *base,
+                       size_t dim, const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    size_t row_bytes = dim * element;
+    for (size_t i = 0; i < count; i++) {
+        if (count - i > 2) {
+            const unsigned char *row = base->data + pairs[i + 2].row * base->stride;
+            for (size_t byte = 0; byte < row_bytes && byte < 1024; byte += 64) {
+                __builtin_prefetch(row + byte);
+            }
+        }
+        const double *q = queries->data + pairs[i].query * queries->stride;
+        const void *x = base->data + pairs[i].row * base->stride;
+        canonical_block(op, load8, element, &q, 1, &x, 1, dim, raw + i, 1);
+    }
+}
+
+/* 2 queries x 2 rows: 16 accumulators, 4 registers of a row and 4 of a query. */
+INLINE void tile_body(enum engram_op op, load8_fn load8, size_t element,
+                      const struct engram_wide_rows *queries, size_t query_count,
+                      const struct engram_base_rows *base, size_t row_count, size_t dim,
+                      double *raw)
+{
+    for (size_t r = 0; r < row_count;) {
+        const void *x[2] = {base->data + r * base->stride, NULL};
+        size_t rows = row_count - r >= 2 ? 2 : 1;
+        if (rows == 2) {
+            x[1] = base->data + (r + 1) * base->stride;
+        }
+        for (size_t a = 0; a < query_count;) {
+            const double *q[2] = {queries->data + a * queries->stride, NULL};
+            size_t wide = query_count - a >= 2 ? 2 : 1;
+            double *to = raw + a * row_count + r;
+            if (wide == 2) {
+                q[1] = queries->data + (a + 1) * queries->stride;
+            }
+            if (wide == 2 && rows == 2) {
+                canonical_block(op, load8, element, q, 2, x, 2, dim, to, row_count);
+            } else if (rows == 2) {
+                canonical_block(op, load8, element, q, 1, x, 2, dim, to, row_count);
+            } else if (wide == 2) {
+                canonical_block(op, load8, element, q, 2, x, 1, dim, to, row_count);
+            } else {
+                canonical_block(op, load8, element, q, 1, x, 1, dim, to, row_count);
+            }
+            a += wide;
+        }
+        r += rows;
+    }
+}
+
+static void pairs_dot_f32(const struct engram_wide_rows *queries,
+                          const struct engram_base_rows *base, size_t dim,
+                          const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_DOT, load8_f32, sizeof(float), queries, base, dim, pairs, count, raw);
+}
+
+static void pairs_dot_f64(const struct engram_wide_rows *queries,
+                          const struct engram_base_rows *base, size_t dim,
+                          const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_DOT, load8_f64, sizeof(double), queries, base, dim, pairs, count, raw);
+}
+
+static void pairs_sqdiff_f32(const struct engram_wide_rows *queries,
+                             const struct engram_base_rows *base, size_t dim,
+                             const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_SQDIFF, load8_f32, sizeof(float), queries, base, dim, pairs, count, raw);
+}
+
+static void pairs_sqdiff_f64(const struct engram_wide_rows *queries,
+                             const struct engram_base_rows *base, size_t dim,
+                             const struct engram_candidate *pairs, size_t count, double *raw)
+{
+    pairs_body(ENGRAM_OP_SQDIFF, load8_f64, sizeof(double), queries, base, dim, pairs, count, raw);
+}
+
+static void tile_dot_f32(const struct engram_wide_rows *queries, size_t query_count,
+                         const struct engram_base_rows *base, size_t row_count, size_t dim,
+                         double *raw)
+{
+    tile_body(ENGRAM_OP_DOT, load8_f32, sizeof(float), queries, query_count, base, row_count, dim,
+              raw);
+}
+
+static void tile_dot_f64(const struct engram_wide_rows *queries, size_t query_count,
+                         const struct engram_base_rows *base, size_t row_count, size_t dim,
+                         double *raw)
+{
+    tile_body(ENGRAM_OP_DOT, load8_f64, sizeof(double), queries, query_count, base, row_count, dim,
+              raw);
+}
+
+static void tile_sqdiff_f32(const struct engram_wide_rows *queries, size_t query_count,
+                            const struct engram_base_rows *base, size_t row_count, size_t dim,
+                            double *raw)
+{
+    tile_body(ENGRAM_OP_SQDIFF, load8_f32, sizeof(float), queries, query_count, base, row_count,
+              dim, raw);
+}
+
+static void tile_sqdiff_f64(const struct engram_wide_rows *queries, size_t query_count,
+                            const struct engram_base_rows *base, size_t row_count, size_t dim,
+                            double *raw)
+{
+    tile_body(ENGRAM_OP_SQDIFF, load8_f64, sizeof(double), queries, query_count, base, row_count,
+              dim, raw);
+}
+
+/* All ones in the lanes of the eight rows whose value is below the limit; a NaN is not. */
+INLINE uint16x8_t below(float32x4_t low, float32x4_t high, float32x4_t limit)
+{
+    return vcombine_u16(vmovn_u32(vcltq_f32(low, limit)), vmovn_u32(vcltq_f32(high, limit)));
+}
+
+/* Lists the rows of one panel that are not below. */
+static size_t emit(const uint16x8_t *lost, size_t queries, unsigned live, uint32_t first_query,
+                   uint32_t first_row, struct engram_candidate *out)
+{
+    static const uint16_t BITS[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+    uint16x8_t bits = vld1q_u16(BITS);
+    size_t found = 0;
+    for (size_t q = 0; q < queries; q++) {
+        unsigned kept = vaddvq_u16(vbicq_u16(bits, lost[q]));
+        for (unsigned left = kept & live; left != 0; left &= left - 1) {
+            out[found].query = first_query + (uint32_t)q;
+            out[found].row = first_row + (uint32_t)__builtin_ctz(left);
+            found++;
+        }
+    }
+    return found;
+}
+
+/* The products of one query value, a lane of `query`, with a step of the panel. */
+#define ADD_LANE(sums, lane)                                                                       \
+    do {                                                                                           \
+        (sums)[lane][0] = vfmaq_laneq_f32((sums)[lane][0], low, query, lane);                      \
+        (sums)[lane][1] = vfmaq_laneq_f32((sums)[lane][1], high, query, lane);                     \
+    } while (0)
+
+/* The sums of one strip against one panel. */
+INLINE void f32_sums(const float *strip, const float *panel, size_t depth,
+                     float32x4_t sums[QUERIES][2])
+{
+    for (size_t q = 0; q < QUERIES; q++) {
+        sums[q][0] = vdupq_n_f32(0);
+        sums[q][1] = vdupq_n_f32(0);
+    }
+    for (size_t k = 0; k < depth; k++) {
+        float32x4_t low = vld1q_f32(panel + k * ROWS);
+        float32x4_t high = vld1q_f32(panel + k * ROWS + 4);
+        for (size_t q = 0; q < QUERIES; q += 4) {
+            float32x4_t query = vld1q_f32(strip + k * QUERIES + q);
+            ADD_LANE(sums + q, 0); /* the lane is part of the instruction */
+            ADD_LANE(sums + q, 1);
+            ADD_LANE(sums + q, 2);
+            ADD_LANE(sums + q, 3);
+        }
+    }
+}
+
+static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+{
+    size_t found = 0;
+    for (size_t p = 0; p < args->panel_count; p++) {
+        float32x4_t sums[QUERIES][2];
+        uint16x8_t lost[QUERIES];
+        uint16x8_t all = vdupq_n_u16(0xffff);
+
+        f32_sums(args->strip, args->panels + p * args->depth * ROWS, args->depth, sums);
+#pragma GCC unroll 12
+        for (size_t q = 0; q < QUERIES; q++) {
+            lost[q] = below(sums[q][0], sums[q][1], vdupq_n_f32(args->threshold[q]));
+            all = vandq_u16(all, lost[q]);
+        }
+        if (__builtin_expect(vminvq_u16(all) == 0xffff, 1)) {
+            continue;
+        }
+        found += emit(lost, QUERIES, args->live[p], args->first_query,
+                      args->first_row + (uint32_t)(p * ROWS), out + found);
+    }
+    return found;
+}
+
+/* Integer tile, 3 x 8. Base codes stay below 128, so that they are signed codes too, and smlal
+ * adds one product at a time to 16 bits; WIDEN groups fit there before they must be added into
+ * 32 bits:
+ *     WIDEN * (2 * 63) * 65 = 32,760 < 32,768.
+ * 12 narrow and 12 wide accumulators, 2 row registers and 1 query register fill 27 of the 32. */
+#define INT_QUERIES 3
+#define INT_BASE_LIMIT 63
+#define INT_QUERY_LIMIT 65
+#define WIDEN 4
+
+/* Four codes of a query, four times. */
+INLINE int8x16_t broadcast_codes(const int8_t *codes)
+{
+    int32_t four;
+    memcpy(&four, codes, sizeof four);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+}
+
+/* Adds `groups` (at most WIDEN) groups of the codes into the 32-bit sums; each row has two lanes,
+ * sums[q][j] holds rows 2j and 2j + 1. */
+INLINE void int_add_groups(const int8_t *strip, const uint8_t *panel, size_t groups,
+                           int32x4_t sums[INT_QUERIES][4])
+{
+    int16x8_t narrow[INT_QUERIES][4];
+#pragma GCC unroll 4
+    for (size_t g = 0; g < groups; g++) {
+        const uint8_t *codes = panel + g * ROWS * 4;
+        int8x16_t low = vreinterpretq_s8_u8(vld1q_u8(codes));
+        int8x16_t high = vreinterpretq_s8_u8(vld1q_u8(codes + 16));
+#pragma GCC unroll 3
+        for (size_t q = 0; q < INT_QUERIES; q++) {
+            int8x16_t query = broadcast_codes(strip + (g * INT_QUERIES + q) * 4);
+            if (g == 0) {
+                narrow[q][0] = vmull_s8(vget_low_s8(low), vget_low_s8(query));
+                narrow[q][1] = vmull_high_s8(low, query);
+                narrow[q][2] = vmull_s8(vget_low_s8(high), vget_low_s8(query));
+                narrow[q][3] = vmull_high_s8(high, query);
+            } else {
+                narrow[q][0] = vmlal_s8(narrow[q][0], vget_low_s8(low), vget_low_s8(query));
+                narrow[q][1] = vmlal_high_s8(narrow[q][1], low, query);
+                narrow[q][2] = vmlal_s8(narrow[q][2], vget_low_s8(high), vget_low_s8(query));
+                narrow[q][3] = vmlal_high_s8(narrow[q][3], high, query);
+            }
+        }
+        /* Keeps the loads of the next group behind this one: gcc's scheduler would take all of
+         * them first, and there are no registers for that. */
+        __asm__ volatile("" : : : "memory");
+    }
+#pragma GCC unroll 3
+    for (size_t q = 0; q < INT_QUERIES; q++) {
+        for (size_t j = 0; j < 4; j++) {
+            sums[q][j] = vpadalq_s16(sums[q][j], narrow[q][j]);
+        }
+    }
+}
+
+/* The rows of panel p that are below for query q. */
+INLINE uint16x8_t int_lost(const struct engram_int_strip *args, size_t p, size_t q,
+                           const int32x4_t sums[4])
+{
+    const struct engram_int_head *head = &args->heads[p];
+    const float *bias = args->bias + p * ROWS;
+    float32x4_t slope = vdupq_n_f32(args->slope[q]);
+    int32x4_t offset = vdupq_n_s32(args->offset[q]);
+    float32x4_t left[2];
+    for (size_t h = 0; h < 2; h++) {
+        int32x4_t sum = vaddq_s32(offset, vpaddq_s32(sums[2 * h], sums[2 * h + 1]));
+        left[h] = vfmaq_f32(vcvtq_f32_s32(sum), slope, vld1q_f32(bias + 4 * h));
+    }
+    float right = args->level[q] * head->scale - args->row_error[q] * head->error;
+    right -= args->query_error[q] * head->norm;
+    return below(left[0], left[1], vdupq_n_f32(right));
+}
+
+static size_t int_tile(const struct engram_int_strip *args, struct engram_candidate *out)
+{
+    size_t found = 0;
+    for (size_t p = 0; p < args->panel_count; p++) {
+        const uint8_t *panel = args->panels + p * args->groups * ROWS * 4;
+        int32x4_t sums[INT_QUERIES][4];
+        uint16x8_t lost[INT_QUERIES];
+        uint16x8_t all = vdupq_n_u16(0xffff);
+        size_t g = 0;
+
+        for (size_t q = 0; q < INT_QUERIES; q++) {
+            for (size_t j = 0; j < 4; j++) {
+                sums[q][j] = vdupq_n_s32(0);
+            }
+        }
+        for (; g + WIDEN <= args->groups; g += WIDEN) {
+            int_add_groups(args->strip + g * INT_QUERIES * 4, panel + g * ROWS * 4, WIDEN, sums);
+        }
+        for (; g < args->groups; g++) {
+            int_add_groups(args->strip + g * INT_QUERIES * 4, panel + g * ROWS * 4, 1, sums);
+        }
+        for (size_t q = 0; q < INT_QUERIES; q++) {
+            lost[q] = int_lost(args, p, q, sums[q]);
+            all = vandq_u16(all, lost[q]);
+        }
+        if (__builtin_expect(vminvq_u16(all) == 0xffff, 1)) {
+            continue;
+        }
+        found += emit(lost, INT_QUERIES, args->live[p], args->first_query,
+                      args->first_row + (uint32_t)(p * ROWS), out + found);
+    }
+    return found;
+}
+
+/* Four multiply-adds a cycle (the widest cores) with a latency of four need sixteen chains. */
+#define PEAK_CHAINS 24
+
+static uint64_t f32_peak(uint64_t rounds)
+{
+    float32x4_t sums[PEAK_CHAINS];
+    const float32x4_t factor = vdupq_n_f32(0.999F);
+    const float32x4_t term = vdupq_n_f32(0.001F);
+    for (int i = 0; i < PEAK_CHAINS; i++) {
+        sums[i] = vdupq_n_f32((float)(i + 2));
+    }
+    for (uint64_t r = 0; r < rounds; r++) {
+        for (int i = 0; i < PEAK_CHAINS; i++) {
+            /* fmla overwrites its addend; sums[i] += factor * term keeps it in one register. */
+            sums[i] = vfmaq_f32(sums[i], factor, term);
+        }
+    }
+    for (int i = 0; i < PEAK_CHAINS; i++) {
+        __asm__ volatile("" : : "w"(sums[i])); /* the sums are needed, the compiler must believe */
+    }
+    return rounds * PEAK_CHAINS * 4 * 2;
+}
+
+const struct engram_kernels engram_kernels_neon = {
+    .name = "neon",
+    .canonical_pairs = {{pairs_dot_f32, pairs_dot_f64}, {pairs_sqdiff_f32, pairs_sqdiff_f64}},
+    .canonical_tile = {{tile_dot_f32, tile_dot_f64}, {tile_sqdiff_f32, tile_sqdiff_f64}},
+    .f32_tile = f32_tile,
+    .f32_queries = QUERIES,
+    .f32_rows = ROWS,
+    .int_tile = int_tile,
+    .int_queries = INT_QUERIES,
+    .int_rows = ROWS,
+    .int_base_limit = INT_BASE_LIMIT,
+    .int_query_limit = INT_QUERY_LIMIT,
+    .f32_peak = f32_peak,
+};
