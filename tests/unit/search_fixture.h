@@ -72,7 +72,6 @@ static inline double any_element(enum engram_dtype dtype, enum kind kind, bool c
     union {
         float f32;
         double f64;
-        uint16_t f16;
         int8_t i8;
         uint8_t u8;
         int16_t i16;
@@ -92,9 +91,10 @@ static inline double any_element(enum engram_dtype dtype, enum kind kind, bool c
         STORE(f64, any_float(kind, true, cosine));
         break;
     case ENGRAM_F16: /* all bit patterns, mostly finite; few: 0, 1 or 2 */
-        v.f16 = kind == KIND_FEW ? (uint16_t)(small * 0x3c00 / 2)
-                                 : (uint16_t)(small & (kind == KIND_ODD ? 0xffff : 0xbfff));
-        value = half_to_double(v.f16);
+        STORE(u16, (uint16_t)(kind == KIND_FEW   ? small * 0x3c00 / 2
+                              : kind == KIND_ODD ? small & 0xffff
+                                                 : small & 0xbfff));
+        value = half_to_double(v.u16);
         break;
     case ENGRAM_I8:
         STORE(i8, (int8_t)small);

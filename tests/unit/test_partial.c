@@ -286,7 +286,7 @@ static void test_create_refuses_what_cannot_be(void **state)
     (void)state;
     struct engram_partial partial;
     assert_int_equal(
-        engram_partial_create(ENGRAM_IP, 0, 1, NO_LIMIT, INT64_MAX / 8, NULL, &partial),
+        engram_partial_create(ENGRAM_IP, 0, 1, NO_LIMIT, INT64_MAX / 4, NULL, &partial),
         ENGRAM_ERR_RESOURCE);
     assert_null(partial.indptr);
     assert_null(partial.hits);
