@@ -6,6 +6,7 @@
 
 int engram_cli_run(const struct engram_cli_options *options); /* the job */
 int engram_cli_inspect(const struct engram_cli_options *options);
+int engram_cli_show(const struct engram_cli_options *options);
 int engram_cli_verify(const struct engram_cli_options *options);
 
 #endif

@@ -270,9 +270,9 @@ static void print_man_output(FILE *stream)
                  "int32 (queries). Entries past the count of a row are -1 and +inf.");
     print_tagged(
         stream, "/pairs",
-        "With --max-distance or --min-similarity, and no -k, the result is a sparse "
-        "matrix of distances in AnnData's CSR encoding: indptr, indices and data, each row best "
-        "first.");
+        "With --max-distance or --min-similarity the result is a sparse matrix of distances in "
+        "AnnData's CSR encoding: indptr, indices and data, each row best first; with -k a row "
+        "has at most that many.");
     print_tagged(stream, "/query_ids, /base_ids",
                  "The ids of the rows, where the input has them, as fixed-length UTF-8.");
     print_paragraph(stream, ".PP",

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,16 +12,17 @@
 #include "cli/commands.h"
 #include "cli/messages.h"
 #include "cli/options.h"
-#include "cli/show.h"
 #include "engram/version.h"
+#include "io/library.h"
 #include "kernels/kernels.h"
 
 static void print_version(void)
 {
     const struct engram_kernels *kernels;
+    char libraries[128];
 
-    puts("engram-batch " ENGRAM_VERSION);
-    fputs("Instruction sets of this machine:", stdout);
+    engram_io_versions(libraries, sizeof libraries);
+    printf("engram-batch " ENGRAM_VERSION "\n%s\nKernel sets of this CPU:", libraries);
     for (size_t i = 0; (kernels = engram_kernels_at(i)) != NULL; i++) {
         printf(" %s", kernels->name);
     }
@@ -69,9 +71,6 @@ static int run(int argc, char **argv)
         return 0;
     }
     enum engram_cli_command command = engram_cli_find_command(&argc, argv);
-    if (command == ENGRAM_CLI_SHOW) {
-        return engram_cli_show(argc, argv);
-    }
     int code = engram_cli_parse(command, argc, argv, &messages, &options);
     if (code != 0) {
         return code;
@@ -87,6 +86,8 @@ static int run(int argc, char **argv)
     switch (command) {
     case ENGRAM_CLI_INSPECT:
         return engram_cli_inspect(&options);
+    case ENGRAM_CLI_SHOW:
+        return engram_cli_show(&options);
     case ENGRAM_CLI_VERIFY:
         return engram_cli_verify(&options);
     default:
@@ -97,5 +98,8 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
     fill_standard_streams();
+    engram_io_start();
+    /* A file that grows beyond the limit (ulimit -f) is a failed write, EFBIG, not the end. */
+    (void)signal(SIGXFSZ, SIG_IGN);
     return finish_stdout(run(argc, argv));
 }

@@ -82,19 +82,19 @@ enum engram_cli_command engram_cli_find_command(int *argc, char **argv)
 int engram_cli_usage_error(enum engram_cli_command command, struct engram_cli_messages *messages,
                            const char *format, ...)
 {
+    /* What is wrong is cut where that is needed for the hint to fit. */
+    char wrong[900];
     char text[1024];
     va_list arguments;
 
     va_start(arguments, format);
-    int length = vsnprintf(text, sizeof text, format, arguments);
+    int length = vsnprintf(wrong, sizeof wrong, format, arguments);
     va_end(arguments);
-    engram_cli_log(messages, ENGRAM_LOG_ERROR, length >= 0 ? text : "wrong arguments");
     bool has_help = command != ENGRAM_CLI_JOB && command != ENGRAM_CLI_MERGE;
-    length = snprintf(text, sizeof text, "Try 'engram-batch %s%s--help'.\n",
-                      has_help ? engram_cli_commands[command].name : "", has_help ? " " : "");
-    if (length > 0) {
-        engram_cli_write_stderr(text, (size_t)length);
-    }
+    snprintf(text, sizeof text, "%s; try 'engram-batch %s%s--help'",
+             length >= 0 ? wrong : "wrong arguments",
+             has_help ? engram_cli_commands[command].name : "", has_help ? " " : "");
+    engram_cli_log(messages, ENGRAM_LOG_ERROR, text);
     return engram_status_exit_code(ENGRAM_ERR_USAGE);
 }
 
@@ -274,6 +274,11 @@ static int apply_option(struct parser *parser, int id)
         return parse_name(parser, "--isa", &job->isa);
     case OPT_FILTER:
         return parse_filter(parser);
+    case 'n':
+        return parse_integer(parser, "--rows", 0, INT64_MAX, &options->show_rows);
+    case OPT_TSV:
+        options->tsv = true;
+        return 0;
     case OPT_FULL:
         options->sample = 0;
         return 0;
@@ -386,8 +391,25 @@ static int handle_option(struct parser *parser, int id, char **argv)
     return apply_option(parser, id);
 }
 
+/* OUTPUT, and which of its rows. */
+static int take_shown(struct parser *parser, int count, char **operands)
+{
+    struct engram_cli_options *options = parser->options;
+
+    if (count == 0) {
+        return USAGE_ERROR(parser, "OUTPUT.h5 is missing");
+    }
+    options->job.output = operands[0];
+    options->shown = operands + 1;
+    options->shown_count = count - 1;
+    if (options->shown_count > 0 && options->show_rows >= 0) {
+        return USAGE_ERROR(parser, "either ids and row numbers, or option --rows");
+    }
+    return 0;
+}
+
 /* INPUT, and OUTPUT where the command has one. */
-static int take_operands(struct parser *parser, int count, char **operands)
+static int take_files(struct parser *parser, int count, char **operands)
 {
     struct engram_job_options *job = &parser->options->job;
     int wanted = parser->command == ENGRAM_CLI_INSPECT ? 1 : 2;
@@ -403,15 +425,24 @@ static int take_operands(struct parser *parser, int count, char **operands)
     if (count > wanted) {
         return USAGE_ERROR(parser, "one argument too many: '%s'", operands[wanted]);
     }
-    for (int i = 0; i < count; i++) {
-        if (operands[i][0] == '\0') {
-            return USAGE_ERROR(parser, "the name of %s is empty",
-                               i == 0 ? "INPUT.h5" : "OUTPUT.h5");
-        }
-    }
     job->input = operands[0];
     job->output = wanted == 2 ? operands[1] : NULL;
     return 0;
+}
+
+static int take_operands(struct parser *parser, int count, char **operands)
+{
+    const struct engram_job_options *job = &parser->options->job;
+    int code = parser->command == ENGRAM_CLI_SHOW ? take_shown(parser, count, operands)
+                                                  : take_files(parser, count, operands);
+
+    if (code == 0 && job->input != NULL && job->input[0] == '\0') {
+        return USAGE_ERROR(parser, "the name of INPUT.h5 is empty");
+    }
+    if (code == 0 && job->output != NULL && job->output[0] == '\0') {
+        return USAGE_ERROR(parser, "the name of OUTPUT.h5 is empty");
+    }
+    return code;
 }
 
 int engram_cli_parse(enum engram_cli_command command, int argc, char **argv,
@@ -427,6 +458,7 @@ int engram_cli_parse(enum engram_cli_command command, int argc, char **argv,
     options->messages = messages;
     options->job.log = engram_cli_log_to(messages);
     options->sample = DEFAULT_SAMPLE;
+    options->show_rows = -1;
     if (command == ENGRAM_CLI_MERGE) {
         return USAGE_ERROR(&parser, "command merge is not available in this version");
     }

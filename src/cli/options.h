@@ -79,6 +79,10 @@ struct engram_cli_options {
     enum engram_cli_progress_mode progress;
     const char *stats; /* NULL: none */
     int64_t sample;    /* verify: queries checked; 0: all of them */
+    int64_t show_rows; /* show: how many of the first rows; -1: not given */
+    char **shown;      /* show: ids and row numbers */
+    int shown_count;
+    bool tsv;
 };
 
 /* Finds the command: the first argument that is not an option (nor an option's value). When it
@@ -91,7 +95,7 @@ enum engram_cli_command engram_cli_find_command(int *argc, char **argv);
 int engram_cli_parse(enum engram_cli_command command, int argc, char **argv,
                      struct engram_cli_messages *messages, struct engram_cli_options *options);
 
-/* Writes an error and where to find help to stderr; returns 64. */
+/* Writes one line, what is wrong and where to find help, to stderr; returns 64. */
 __attribute__((format(printf, 3, 4))) int engram_cli_usage_error(
     enum engram_cli_command command, struct engram_cli_messages *messages, const char *format, ...);
 

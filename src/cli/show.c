@@ -1,8 +1,5 @@
 #define _GNU_SOURCE
 
-#include "cli/show.h"
-
-#include <getopt.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -10,10 +7,9 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cli/commands.h"
 #include "cli/messages.h"
 #include "cli/numbers.h"
-#include "cli/options.h"
-#include "engram/version.h"
 #include "io/result.h"
 
 #define DEFAULT_ROWS 10
@@ -27,15 +23,10 @@ struct pick {
 };
 
 struct show {
-    struct engram_cli_messages messages;
+    const struct engram_cli_options *options;
     struct engram_log log;
-    const char *path;
     struct engram_result *result;
     struct engram_result_info info;
-    bool tsv;
-    int64_t rows; /* -n; -1: not given */
-    char **wanted;
-    int wanted_count;
     struct pick *picks;
     size_t pick_count;
     size_t pick_room;
@@ -64,7 +55,7 @@ static void print_id(const struct show *show, const char *text, size_t length)
     size_t columns = 0;
     size_t cut = 0;
 
-    if (show->tsv) {
+    if (show->options->tsv) {
         engram_cli_print_escaped(stdout, text, length);
         return;
     }
@@ -195,8 +186,8 @@ static enum engram_status print_row(const struct show *show, int64_t row)
     if (status != ENGRAM_OK) {
         return status;
     }
-    return show->tsv ? print_tsv(show, row, count, rows, distances)
-                     : print_aligned(show, row, count, rows, distances);
+    return show->options->tsv ? print_tsv(show, row, count, rows, distances)
+                              : print_aligned(show, row, count, rows, distances);
 }
 
 static enum engram_status add_pick(struct show *show, int argument, int64_t row)
@@ -227,8 +218,8 @@ static enum engram_status pick_by_id(struct show *show, bool *found)
         size_t length;
 
         status = query_id(show, row, &text, &length);
-        for (int a = 0; a < show->wanted_count && status == ENGRAM_OK; a++) {
-            const char *wanted = show->wanted[a];
+        for (int a = 0; a < show->options->shown_count && status == ENGRAM_OK; a++) {
+            const char *wanted = show->options->shown[a];
 
             if (strncmp(wanted, text, length) == 0 && strlen(wanted) == length) {
                 status = add_pick(show, a, row);
@@ -254,7 +245,7 @@ static int compare_picks(const void *left, const void *right)
 static enum engram_status pick_rows(struct show *show)
 {
     const struct engram_result_info *info = &show->info;
-    bool *found = calloc((size_t)show->wanted_count, sizeof *found);
+    bool *found = calloc((size_t)show->options->shown_count, sizeof *found);
     enum engram_status status = ENGRAM_OK;
 
     if (found == NULL) {
@@ -263,19 +254,19 @@ static enum engram_status pick_rows(struct show *show)
     if (has_query_ids(show)) {
         status = pick_by_id(show, found);
     }
-    for (int a = 0; a < show->wanted_count && status == ENGRAM_OK; a++) {
+    for (int a = 0; a < show->options->shown_count && status == ENGRAM_OK; a++) {
         int64_t row;
 
         if (found[a]) {
             continue;
         }
-        if (engram_cli_parse_integer(show->wanted[a], 0, INT64_MAX, &row) &&
+        if (engram_cli_parse_integer(show->options->shown[a], 0, INT64_MAX, &row) &&
             row >= info->query_rows[0] && row < info->query_rows[1]) {
             status = add_pick(show, a, row - info->query_rows[0]);
         } else {
             status = engram_fail(&show->log, ENGRAM_ERR_USAGE,
                                  "%s: '%s' is %s of a query (%" PRId64 " rows from %" PRId64 ")",
-                                 show->path, show->wanted[a],
+                                 show->options->job.output, show->options->shown[a],
                                  has_query_ids(show) ? "neither the id nor the row number"
                                                      : "not the row number",
                                  info->queries, info->query_rows[0]);
@@ -291,9 +282,9 @@ static enum engram_status pick_rows(struct show *show)
 static enum engram_status print_rows(struct show *show)
 {
     enum engram_status status = ENGRAM_OK;
-    int64_t rows = show->rows >= 0 ? show->rows : DEFAULT_ROWS;
+    int64_t rows = show->options->show_rows >= 0 ? show->options->show_rows : DEFAULT_ROWS;
 
-    if (show->wanted_count > 0) {
+    if (show->options->shown_count > 0) {
         status = pick_rows(show);
         rows = (int64_t)show->pick_count;
     } else if (rows > show->info.queries) {
@@ -302,89 +293,24 @@ static enum engram_status print_rows(struct show *show)
     if (status != ENGRAM_OK) {
         return status;
     }
-    if (show->tsv) {
+    if (show->options->tsv) {
         puts("query_row\tquery_id\trank\tbase_row\tbase_id\tdistance");
     } else {
         print_title(show);
     }
     /* A reader that went away (head) ends it; main tells of other errors. */
     for (int64_t i = 0; i < rows && status == ENGRAM_OK && !ferror(stdout); i++) {
-        status = print_row(show, show->wanted_count > 0 ? show->picks[i].row : i);
+        status = print_row(show, show->options->shown_count > 0 ? show->picks[i].row : i);
     }
     return status;
 }
 
-/* Returns 0 to go on, else the exit code + 1. */
-static int parse(struct show *show, int argc, char **argv)
+int engram_cli_show(const struct engram_cli_options *options)
 {
-    enum { TSV = 256, VERSION };
-    static const struct option LONGS[] = {
-        {"tsv", no_argument, NULL, TSV},
-        {"rows", required_argument, NULL, 'n'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, VERSION},
-        {NULL, 0, NULL, 0},
-    };
-    int option;
+    struct show show = {.options = options, .log = options->job.log};
+    enum engram_status status =
+        engram_result_open(options->job.output, &show.log, &show.result, &show.info);
 
-    opterr = 0;
-    optind = 0; /* glibc and musl: start afresh */
-    while ((option = getopt_long(argc, argv, ":hn:", LONGS, NULL)) != -1) {
-        switch (option) {
-        case TSV:
-            show->tsv = true;
-            break;
-        case 'n':
-            if (!engram_cli_parse_integer(optarg, 0, INT64_MAX, &show->rows)) {
-                return 1 + engram_cli_usage_error(ENGRAM_CLI_SHOW, &show->messages,
-                                                  "option --rows: '%s' is not a number of rows",
-                                                  optarg);
-            }
-            break;
-        case 'h':
-            engram_cli_print_help(stdout, ENGRAM_CLI_SHOW);
-            return 1;
-        case VERSION:
-            puts("engram-batch " ENGRAM_VERSION);
-            return 1;
-        case ':':
-            return 1 + engram_cli_usage_error(ENGRAM_CLI_SHOW, &show->messages,
-                                              "option %s needs a value", argv[optind - 1]);
-        default:
-            if (optopt > 0 && optopt < TSV) {
-                return 1 + engram_cli_usage_error(ENGRAM_CLI_SHOW, &show->messages,
-                                                  "show: unknown option -%c", optopt);
-            }
-            return 1 + engram_cli_usage_error(ENGRAM_CLI_SHOW, &show->messages,
-                                              "show: unknown or ambiguous option %s",
-                                              argv[optind - 1]);
-        }
-    }
-    if (optind >= argc) {
-        return 1 + engram_cli_usage_error(ENGRAM_CLI_SHOW, &show->messages,
-                                          "show needs the name of a result file");
-    }
-    show->path = argv[optind];
-    show->wanted = argv + optind + 1;
-    show->wanted_count = argc - optind - 1;
-    if (show->wanted_count > 0 && show->rows >= 0) {
-        return 1 + engram_cli_usage_error(ENGRAM_CLI_SHOW, &show->messages,
-                                          "show takes ids and rows, or -n, not both");
-    }
-    return 0;
-}
-
-int engram_cli_show(int argc, char **argv)
-{
-    struct show show = {.rows = -1};
-    enum engram_status status;
-    int code = parse(&show, argc, argv);
-
-    if (code != 0) {
-        return code - 1;
-    }
-    show.log = engram_cli_log_to(&show.messages);
-    status = engram_result_open(show.path, &show.log, &show.result, &show.info);
     if (status == ENGRAM_OK) {
         status = print_rows(&show);
         engram_result_close(show.result);

@@ -30,9 +30,10 @@ const struct engram_cli_option engram_cli_table[] = {
     {'k', NULL, 'k', "N", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
      "the N nearest neighbours of every query [10]"},
     {OPT_MAX_DISTANCE, "max-distance", 0, "X", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
-     "every pair at most X apart; with -k the N nearest"},
+     "every pair at most X apart; with -k at most N a row"},
     {OPT_MIN_SIMILARITY, "min-similarity", 0, "X", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
-     "every pair with similarity X or more (cosine, ip)"},
+     "every pair with similarity X or more (cosine, ip);\n"
+     "with -k at most N a row"},
 
     {OPT_COMPRESS, "compress", 0, "LEVEL", ENGRAM_CLI_GROUP_RESULT, JOB | INSPECT,
      "deflate the result, 1 to 9 [0: do not]"},
@@ -41,9 +42,9 @@ const struct engram_cli_option engram_cli_table[] = {
     {OPT_THREADS, "threads", 0, "N", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT | VERIFY,
      "[OMP_NUM_THREADS, else all that the job may use]"},
     {OPT_ISA, "isa", 0, "NAME", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT,
-     "portable or avx2 [ENGRAM_ISA, else the fastest]"},
+     "portable, avx2, avx512 or neon\n[ENGRAM_ISA, else the fastest]"},
     {OPT_FILTER, "filter", 0, "NAME", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT,
-     "auto, canonical or f32 [auto]"},
+     "auto, canonical, f32 or int [auto]"},
 
     {'n', "rows", 'n', "N", ENGRAM_CLI_GROUP_SHOW, SHOW, "the first N rows [10]"},
     {OPT_TSV, "tsv", 0, NULL, ENGRAM_CLI_GROUP_SHOW, SHOW,
@@ -57,12 +58,13 @@ const struct engram_cli_option engram_cli_table[] = {
      "auto, bar, lines or none [auto]"},
     {OPT_STATS, "stats", 0, "FILE", ENGRAM_CLI_GROUP_MESSAGES, JOB,
      "write the final summary to FILE, as JSON"},
-    {'q', "quiet", 'q', NULL, ENGRAM_CLI_GROUP_MESSAGES, JOB | INSPECT | VERIFY, "errors only"},
-    {'v', "verbose", 'v', NULL, ENGRAM_CLI_GROUP_MESSAGES, JOB | INSPECT | VERIFY,
+    {'q', "quiet", 'q', NULL, ENGRAM_CLI_GROUP_MESSAGES, ENGRAM_CLI_ON_ALL, "errors only"},
+    {'v', "verbose", 'v', NULL, ENGRAM_CLI_GROUP_MESSAGES, ENGRAM_CLI_ON_ALL,
      "more messages; -vv: all of them"},
     {'h', "help", 'h', NULL, ENGRAM_CLI_GROUP_MESSAGES, ENGRAM_CLI_ON_ALL,
      "this text; also engram-batch COMMAND --help"},
-    {OPT_VERSION, "version", 0, NULL, ENGRAM_CLI_GROUP_MESSAGES, ENGRAM_CLI_ON_ALL, "the version"},
+    {OPT_VERSION, "version", 0, NULL, ENGRAM_CLI_GROUP_MESSAGES, ENGRAM_CLI_ON_ALL,
+     "versions and the kernel sets of this CPU"},
 
     {OPT_LATER, "all", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
     {OPT_LATER + 1, "pairwise", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
@@ -97,7 +99,9 @@ const struct engram_cli_command_text engram_cli_commands[ENGRAM_CLI_MERGE] = {
                             "take. Takes the options of the job; runs and writes nothing."},
     [ENGRAM_CLI_SHOW] = {"show", "OUTPUT.h5 [ID|ROW...]", "read a result",
                          "Prints the neighbours of the queries with these ids or row numbers, "
-                         "or of the first ten."},
+                         "or of the first ten. What is the id of a query is taken for an id, "
+                         "also when it looks like a number; row numbers are those of the "
+                         "dataset in the input."},
     [ENGRAM_CLI_VERIFY] = {"verify", "INPUT.h5 OUTPUT.h5",
                            "check a result against an independent scan",
                            "Compares OUTPUT.h5 with a plain float64 scan of INPUT.h5, for a "

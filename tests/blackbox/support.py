@@ -206,8 +206,6 @@ class Box:
         codes = code if isinstance(code, tuple) else (code,)
         self.check(run.code in codes, f"expected exit {code}: {run}")
         lines = [line for line in run.err.splitlines() if line.strip()]
-        if run.code == 64 and lines and lines[-1].startswith("Try '"):
-            lines.pop()  # the customary hint after a mistake on the command line
         self.check(len(lines) == 1, f"expected one line on stderr: {run}")
         for text in [mentions] if isinstance(mentions, str) else mentions:
             self.check(text.lower() in run.err.lower(), f"stderr does not say {text!r}: {run}")

@@ -10,10 +10,10 @@ try() {
     echo "exit $code"
 }
 
-# The same without the second line of a usage error.
+# The same without the end of a usage error, which is always the same.
 try_quietly() {
     try "$@" 2>messages
-    grep -v "^Try '" messages >&2
+    sed "s/; try 'engram-batch [a-z ]*--help'$//" messages >&2
 }
 
 # Replaces what differs from run to run and from machine to machine in a summary.

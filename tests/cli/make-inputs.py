@@ -18,6 +18,10 @@ def main():
         f["vectors"] = base
         f["ids"] = [b"word%02d" % i for i in range(len(base))]
 
+    with h5py.File(folder / "numbers.h5", "w") as f:
+        f["vectors"] = base[:4]
+        f["ids"] = [b"3", b"2", b"1", b"x"]
+
     with h5py.File(folder / "ann.h5", "w") as f:
         f.attrs["distance"] = "euclidean"
         f["train"] = base

@@ -30,8 +30,8 @@ static uint64_t random_state;
 static inline void random_start(void)
 {
     const char *given = getenv("ENGRAM_TEST_SEED");
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
+    struct timespec now = {0};
+    (void)timespec_get(&now, TIME_UTC);
     random_state = given != NULL ? strtoull(given, NULL, 0)
                                  : (uint64_t)now.tv_sec * 1000000007U + (uint64_t)now.tv_nsec;
     printf("ENGRAM_TEST_SEED=%llu\n", (unsigned long long)random_state);

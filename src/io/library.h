@@ -1,0 +1,14 @@
+/* The HDF5 library as a whole. */
+#ifndef ENGRAM_IO_LIBRARY_H
+#define ENGRAM_IO_LIBRARY_H
+
+#include <stddef.h>
+
+/* For programs, before anything else of src/io: HDF5 shall do nothing when the process ends. What
+ * it would do is flush files that we close ourselves, and print when it cannot. */
+void engram_io_start(void);
+
+/* "HDF5 1.10.8": what runs, not what was compiled against. */
+void engram_io_versions(char *text, size_t size);
+
+#endif
