@@ -407,15 +407,23 @@ static void attack(enum engram_metric metric)
 {
     static const size_t dims[] = {1,  2,  3,  7,  8,  9,   10,  11,   12,
                                   13, 14, 15, 16, 17, 100, 768, 1024, 4096};
-    const struct engram_kernels *kernels;
+    const struct engram_kernels *sets[8] = {NULL};
+    size_t set_count = 0;
+    while ((sets[set_count] = engram_kernels_at(set_count)) != NULL) {
+        set_count++;
+    }
     for (size_t family = 0; family < FAMILY_COUNT; family++) {
         for (size_t i = 0; i < sizeof dims / sizeof dims[0]; i++) {
             for (int dtype = ENGRAM_F32; dtype <= ENGRAM_F64; dtype++) {
                 struct data d = {
                     .dtype = (enum engram_dtype)dtype, .metric = metric, .dim = dims[i]};
+                /* The small ones are much alike: a third of them in each run. */
+                if (d.dim >= 7 && d.dim <= 17 && random_below(3) != 0) {
+                    continue;
+                }
                 data_make(&d, FAMILIES[family].value);
-                for (size_t k = 0; (kernels = engram_kernels_at(k)) != NULL; k++) {
-                    check(kernels, &d, FAMILIES[family].name);
+                for (size_t k = 0; k < set_count; k++) {
+                    check(sets[k], &d, FAMILIES[family].name);
                 }
                 data_free(&d);
             }
