@@ -15,7 +15,8 @@
 # DESTDIR    staging root put in front of PREFIX                      []
 # HDF5_DIR   root of an HDF5 installation                             [found, see scripts/find-hdf5.sh]
 # PYTHON     interpreter with h5py and numpy, for the tests           [found]
-# NO_INSTALL 1: test, demo and check never install packages           [0]
+# NO_INSTALL 1: test, demo, check and bench never install anything    [0]
+# BENCH      options of `make bench`, such as --full                  [--quick]
 # V          1: show every command                                    [0]
 DEBUG ?= 0
 V ?= 0
@@ -58,7 +59,7 @@ export CC BUILD HDF5_DIR PYTHON NO_INSTALL WERROR
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 2))
 
 # ---------------------------------------------------------------- targets without a compiler
-.PHONY: all test-programs demo test check bench soak install uninstall clean help FORCE
+.PHONY: all test-programs bench-library demo test check bench soak install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -92,8 +93,8 @@ check:
 
 bench:
 	@scripts/install-deps.sh demo
-	+@$(submake) all
-	@scripts/bench.sh
+	+@$(submake) all bench-library
+	@scripts/bench.sh $(BENCH)
 
 ifneq ($(wildcard scripts/soak.sh),)
 soak:
@@ -179,6 +180,7 @@ tests := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(test_src))
 
 all: $(commands) $(core_a) $(h5_a) $(if $(sanitize),,$(shared) $(shared_links))
 test-programs: $(commands) $(tests)
+bench-library: $(BUILD)/libengram-bench.so
 
 # ---- stamps: rewritten only when their text changes
 flags_text := $(cc_version) $(CC) $(CFLAGS) $(cflags) $(cflags_io) $(LDFLAGS) $(ldflags) $(libs) $(libs_h5) \
@@ -228,6 +230,11 @@ $(BUILD)/libengram-h5.so.$(VERSION): $(call objects_of,$(h5_src)) $(core_so) $(c
 	$(call say,LD)
 	$(quiet)$(link_shared) -Wl,-z,defs -Wl,--exclude-libs,libengram.a -o $@ \
 	  $(filter %.o,$^) $(core_so) $(core_a) $(libs_h5) $(libs)
+# For scripts/bench.py: searches go through libengram.so, only the yardsticks come from here.
+$(BUILD)/libengram-bench.so: $(patsubst %,$(BUILD)/obj/bench/%.o,shared rates util) $(core_so) $(core_a) $(BUILD)/obj/sources $(shared_links)
+	$(call say,LD)
+	$(quiet)$(link_shared) -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' -Wl,--exclude-libs,libengram.a -o $@ \
+	  $(filter %.o,$^) $(core_so) $(core_a) $(libs)
 $(BUILD)/%.so.$(SOVERSION): $(BUILD)/%.so.$(VERSION)
 	@ln -sf $(notdir $<) $@
 $(BUILD)/%.so: $(BUILD)/%.so.$(VERSION)

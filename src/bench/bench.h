@@ -34,6 +34,7 @@ int engram_bench_parse(int argc, char **argv, const char *summary,
 
 /* The subcommands; each returns an exit code. */
 int engram_bench_arena(int argc, char **argv);
+int engram_bench_kernels(int argc, char **argv);
 int engram_bench_peak(int argc, char **argv);
 int engram_bench_search(int argc, char **argv);
 

@@ -13,6 +13,7 @@ static const struct {
     int (*run)(int argc, char **argv);
 } COMMANDS[] = {
     {"arena", "the arena against malloc, and its share of a kernel's time", engram_bench_arena},
+    {"kernels", "each kernel alone against the peak", engram_bench_kernels},
     {"peak", "float32 multiply-adds in registers, the yardstick", engram_bench_peak},
     {"search", "k nearest neighbours in memory against the peak", engram_bench_search},
 };
