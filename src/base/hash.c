@@ -42,7 +42,7 @@ uint64_t engram_hash64(const void *data, size_t size, uint64_t seed)
     if (size >= 32) {
         uint64_t lanes[4] = {seed + PRIME1 + PRIME2, seed + PRIME2, seed, seed - PRIME1};
         for (; left >= 32; left -= 32, bytes += 32) {
-            for (int i = 0; i < 4; i++) {
+            for (size_t i = 0; i < 4; i++) {
                 lanes[i] = round_of(lanes[i], engram_load64le(bytes + 8 * i));
             }
         }

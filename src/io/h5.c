@@ -107,15 +107,6 @@ const char *engram_h5_message(char *text, size_t size)
     return text;
 }
 
-enum engram_status engram_h5_read_status(const char *message)
-{
-    if (strstr(message, "allocation failed") != NULL ||
-        strstr(message, "unable to allocate") != NULL) {
-        return ENGRAM_ERR_RESOURCE;
-    }
-    return strstr(message, "file read failed") != NULL ? ENGRAM_ERR_IO : ENGRAM_ERR_DATA;
-}
-
 enum engram_status engram_h5_check_version(const struct engram_log *log)
 {
     unsigned major = 0;

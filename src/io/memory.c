@@ -1,13 +1,34 @@
 #define _GNU_SOURCE
 #include "io/memory.h"
 
+#include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* The number at the start of `text`, after blanks; false when there is none or it is too large. */
+static bool leading_number(const char *text, unsigned long long *number)
+{
+    char *end;
+
+    while (*text == ' ') {
+        text++;
+    }
+    if (*text < '0' || *text > '9') {
+        return false;
+    }
+    errno = 0;
+    *number = strtoull(text, &end, 10);
+    return errno == 0;
+}
+
 static size_t available_to_kernel(void)
 {
+    static const char name[] = "MemAvailable:";
     char line[128];
     unsigned long long kib = 0;
     size_t bytes = SIZE_MAX;
@@ -17,7 +38,8 @@ static size_t available_to_kernel(void)
         return SIZE_MAX;
     }
     while (fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1) {
+        if (strncmp(line, name, sizeof name - 1) == 0 &&
+            leading_number(line + sizeof name - 1, &kib)) {
             bytes = kib > SIZE_MAX / 1024 ? SIZE_MAX : (size_t)kib * 1024;
             break;
         }
@@ -37,7 +59,8 @@ static size_t left_of_limit(void)
     }
     FILE *file = fopen("/proc/self/statm", "re");
     if (file != NULL) {
-        if (fscanf(file, "%llu", &pages) != 1) {
+        char line[128];
+        if (fgets(line, sizeof line, file) == NULL || !leading_number(line, &pages)) {
             pages = 0;
         }
         (void)fclose(file); /* only read */

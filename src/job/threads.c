@@ -54,12 +54,12 @@ static int cgroup_v2_cpus(void)
     group[strcspn(group, "\n")] = '\0';
     for (;;) {
         char limit[64];
-        double quota;
-        double period;
         (void)snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
-        if (read_line(path, limit, sizeof limit) &&
-            sscanf(limit, "%lf %lf", &quota, &period) == 2) {
-            int cpus = quota_cpus(quota, period);
+        if (read_line(path, limit, sizeof limit)) {
+            /* "QUOTA PERIOD", or "max PERIOD", which is no number: no limit. */
+            char *rest;
+            double quota = strtod(limit, &rest);
+            int cpus = quota_cpus(quota, strtod(rest, NULL));
             least = cpus > 0 && (least == 0 || cpus < least) ? cpus : least;
         }
         char *slash = strrchr(group, '/');

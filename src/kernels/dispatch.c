@@ -1,6 +1,7 @@
 /* Which kernel sets this CPU can run. Compiled for the baseline architecture. */
 #include "kernels/kernels.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,12 +136,13 @@ static enum engram_status select_best(struct engram_kernel_set *from, size_t cou
 
 static void list_names(const struct engram_kernel_set *from, size_t count, char *text, size_t size)
 {
+    size_t used = 0;
     text[0] = '\0';
-    for (size_t s = 0; s < count; s++) {
-        size_t used = strlen(text);
-        if (from[s].can_run() && used + strlen(from[s].kernels->name) + 3 < size) {
-            strcat(text, used == 0 ? "" : ", ");
-            strcat(text, from[s].kernels->name);
+    for (size_t s = 0; s < count && used < size; s++) {
+        if (from[s].can_run()) {
+            int added = snprintf(text + used, size - used, "%s%s", used == 0 ? "" : ", ",
+                                 from[s].kernels->name);
+            used += added > 0 ? (size_t)added : 0;
         }
     }
 }

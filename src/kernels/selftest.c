@@ -19,9 +19,9 @@ static int next_in(uint64_t *state, int low, int high)
 
 /* ---- canonical sums */
 
-#define DIM 69
-#define WIDE 5
-#define TALL 7
+#define DIM ((size_t)69)
+#define WIDE ((size_t)5)
+#define TALL ((size_t)7)
 
 /* Magnitudes from 2^-15 to 2^15, all bits in use: every addition rounds. */
 static double value(uint64_t *state)
@@ -29,6 +29,20 @@ static double value(uint64_t *state)
     double mantissa = (double)next(state) + (double)next(state) * 0x1p-32;
     double scale = (double)(1U << next_in(state, 0, 30)) * 0x1p-46;
     return (next(state) & 1) == 0 ? mantissa * scale : -mantissa * scale;
+}
+
+/* -0 is not +0 here. */
+static bool same_bits(const double *left, const double *right, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t bits[2];
+        memcpy(&bits[0], &left[i], sizeof bits[0]);
+        memcpy(&bits[1], &right[i], sizeof bits[1]);
+        if (bits[0] != bits[1]) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool canonical_good(const struct engram_kernels *set, enum engram_op op,
@@ -57,7 +71,7 @@ static bool canonical_good(const struct engram_kernels *set, enum engram_op op,
     }
     portable->canonical_tile[op][type](&q, WIDE, &x, TALL, dim, expected);
     set->canonical_tile[op][type](&q, WIDE, &x, TALL, dim, raw);
-    if (memcmp(raw, expected, sizeof raw) != 0) {
+    if (!same_bits(raw, expected, WIDE * TALL)) {
         return false;
     }
     for (size_t i = 0; i < WIDE * TALL; i++) {
@@ -65,12 +79,12 @@ static bool canonical_good(const struct engram_kernels *set, enum engram_op op,
         raw[i] = -1;
     }
     set->canonical_pairs[op][type](&q, &x, dim, pairs, WIDE * TALL, raw);
-    return memcmp(raw, expected, sizeof raw) == 0;
+    return same_bits(raw, expected, WIDE * TALL);
 }
 
 /* ---- tiles */
 
-#define PANELS 2
+#define PANELS ((size_t)2)
 #define QUERIES_MAX ENGRAM_F32_QUERIES_MAX
 #define ROWS_MAX (PANELS * ENGRAM_INT_ROWS_MAX)
 #define FIRST_QUERY 48
@@ -120,12 +134,12 @@ static bool answer_good(const struct answer *answer, const int64_t *limit, size_
     return true;
 }
 
-#define DEPTH 37
+#define DEPTH ((size_t)37)
 
 /* Small integers: float32 sums are exact in any order. */
 static bool f32_good(const struct engram_kernels *set)
 {
-    _Alignas(64) float strip[DEPTH * ENGRAM_F32_QUERIES_MAX];
+    _Alignas(64) float strip[DEPTH * ENGRAM_F32_QUERIES_MAX] = {0};
     _Alignas(64) float panels[PANELS * DEPTH * ENGRAM_F32_ROWS_MAX];
     float threshold[QUERIES_MAX];
     int64_t limit[QUERIES_MAX];
@@ -134,6 +148,9 @@ static bool f32_good(const struct engram_kernels *set)
     size_t height = set->f32_rows;
     uint64_t state = 1;
 
+    if (width > QUERIES_MAX || height == 0 || height > ENGRAM_F32_ROWS_MAX) {
+        return false;
+    }
     memset(&answer.sum, 0, sizeof answer.sum);
     set_live(&answer, &state);
     for (size_t i = 0; i < DEPTH * width; i++) {
@@ -163,7 +180,7 @@ static bool f32_good(const struct engram_kernels *set)
     return answer_good(&answer, limit, width, PANELS * height, count);
 }
 
-#define GROUPS 9
+#define GROUPS ((size_t)9)
 
 /* Operands of the integer tile. */
 struct codes {
@@ -191,7 +208,8 @@ static void fill_codes(const struct engram_kernels *set, enum ends ends, struct 
         size_t group = i / (height * 4) % GROUPS;
         size_t row = i / (GROUPS * height * 4) * height + i / 4 % height;
         for (size_t q = 0; q < width; q++) {
-            answer->sum[q][row] += codes->panels[i] * codes->strip[(group * width + q) * 4 + i % 4];
+            answer->sum[q][row] +=
+                (int64_t)codes->panels[i] * codes->strip[(group * width + q) * 4 + i % 4];
         }
     }
 }
@@ -199,7 +217,7 @@ static void fill_codes(const struct engram_kernels *set, enum ends ends, struct 
 /* Sums stay below 2^24 and the other terms are small integers: float32 holds all of them. */
 static bool int_good(const struct engram_kernels *set, enum ends ends)
 {
-    struct codes codes;
+    struct codes codes = {0};
     struct answer answer;
     struct engram_int_head heads[PANELS];
     float bias[ROWS_MAX];
@@ -213,6 +231,9 @@ static bool int_good(const struct engram_kernels *set, enum ends ends)
     size_t rows = PANELS * set->int_rows;
     uint64_t state = 1 + (uint64_t)ends;
 
+    if (width > QUERIES_MAX || rows == 0 || rows > ROWS_MAX) {
+        return false;
+    }
     fill_codes(set, ends, &codes, &answer, &state);
     set_live(&answer, &state);
     for (size_t p = 0; p < PANELS; p++) {
