@@ -13,15 +13,23 @@
 
 #include "engram/search.h"
 
+/* Sanitizers make everything many times slower: tests do less then. */
 #if defined(__SANITIZE_THREAD__)
 #define UNDER_TSAN 1
+#elif defined(__SANITIZE_ADDRESS__)
+#define UNDER_ASAN 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define UNDER_TSAN 1
+#elif __has_feature(address_sanitizer)
+#define UNDER_ASAN 1
 #endif
 #endif
 #ifndef UNDER_TSAN
 #define UNDER_TSAN 0
+#endif
+#ifndef UNDER_ASAN
+#define UNDER_ASAN 0
 #endif
 
 static uint64_t random_state;
@@ -30,7 +38,7 @@ static uint64_t random_state;
 static inline void random_start(void)
 {
     const char *given = getenv("ENGRAM_TEST_SEED");
-    struct timespec now = {0};
+    struct timespec now;
     (void)timespec_get(&now, TIME_UTC);
     random_state = given != NULL ? strtoull(given, NULL, 0)
                                  : (uint64_t)now.tv_sec * 1000000007U + (uint64_t)now.tv_nsec;

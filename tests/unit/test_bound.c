@@ -418,7 +418,8 @@ static void attack(enum engram_metric metric)
                 struct data d = {
                     .dtype = (enum engram_dtype)dtype, .metric = metric, .dim = dims[i]};
                 /* The small ones are much alike: a third of them in each run. */
-                if (d.dim >= 7 && d.dim <= 17 && random_below(3) != 0) {
+                if ((d.dim >= 7 && d.dim <= 17 && random_below(3) != 0) ||
+                    ((UNDER_ASAN || UNDER_TSAN) && random_below(8) != 0)) {
                     continue;
                 }
                 data_make(&d, FAMILIES[family].value);

@@ -11,14 +11,8 @@
 #include "search_fixture.h"
 
 /* Sanitizers bring allocators of their own, and other C libraries other names. */
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !UNDER_TSAN
+#if defined(__GLIBC__) && !UNDER_ASAN && !UNDER_TSAN
 #define CAN_COUNT 1
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#undef CAN_COUNT
-#define CAN_COUNT 0
-#endif
-#endif
 #else
 #define CAN_COUNT 0
 #endif

@@ -205,11 +205,18 @@ static void test_zero_vectors(void **state)
 #define MODE (FLUSH_TO_ZERO | DENORMALS_ARE_ZERO | ROUND_UP)
 #define CONTROL (MODE | ROUNDING)
 
-/* The workers of OpenMP live on between calls: they get the mode, too. */
+static void set_mode(unsigned mode)
+{
+    _mm_setcsr((_mm_getcsr() & ~CONTROL) | mode);
+}
+
+/* The workers of OpenMP live on between calls: they get the mode, too. (LLVM's runtime gives it to
+ * them at every fork, and the forking thread its own back at every join.) */
 static void set_mode_everywhere(unsigned mode)
 {
+    set_mode(mode);
 #pragma omp parallel num_threads(4)
-    _mm_setcsr((_mm_getcsr() & ~CONTROL) | mode);
+    set_mode(mode);
 }
 
 static void in_mode(const struct matrix *base, const struct matrix *queries, struct answer *a,
