@@ -1,4 +1,5 @@
 /* AVX2 + FMA. */
+#include "kernels/pack_loops.h"
 #include "kernels/sets.h"
 
 #include <immintrin.h>
@@ -453,5 +454,7 @@ const struct engram_kernels engram_kernels_avx2 = {
     .int_rows = ROWS,
     .int_base_limit = INT_BASE_LIMIT,
     .int_query_limit = INT_QUERY_LIMIT,
+    .int_centre = pack_centre,
+    .int_encode = pack_encode,
     .f32_peak = f32_peak,
 };

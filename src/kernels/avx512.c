@@ -1,4 +1,5 @@
 /* AVX-512 (F, BW, VL, DQ) + VNNI. */
+#include "kernels/pack_loops.h"
 #include "kernels/sets.h"
 
 #include <immintrin.h>
@@ -432,5 +433,7 @@ const struct engram_kernels engram_kernels_avx512 = {
     .int_rows = ROWS,
     .int_base_limit = INT_BASE_LIMIT,
     .int_query_limit = INT_QUERY_LIMIT,
+    .int_centre = pack_centre,
+    .int_encode = pack_encode,
     .f32_peak = f32_peak,
 };

@@ -129,6 +129,38 @@ struct engram_int_strip {
 typedef size_t (*engram_int_tile_fn)(const struct engram_int_strip *args,
                                      struct engram_candidate *out);
 
+/* Packing for int_tile, float32 rows (search/pack_int.c).
+ * centre: out[i] = (row[i] - mean[i]) * factor - centre[i], every operation rounded to float32,
+ * with |out|^2, out . centre and the largest magnitude. Arrays of `dim` elements.
+ * encode: codes of `values`: the integer nearest value * inverse, cut to [-limit, limit], plus
+ * limit; four to a group, groups `stride` bytes apart in `out`. Gives the sums of the squares of
+ * value - scale * code and of the codes (without the limit added).
+ * Sums may err by 2^-18 of the sum of their terms' magnitudes. */
+struct engram_int_centre {
+    const float *row;
+    const float *mean;
+    const float *centre;
+    float factor;
+    size_t dim;
+};
+struct engram_int_row {
+    double norm2;
+    double weight;
+    float largest;
+};
+typedef void (*engram_int_centre_fn)(const struct engram_int_centre *args, float *out,
+                                     struct engram_int_row *row);
+struct engram_int_encode {
+    const float *values;
+    size_t dim;
+    float inverse;
+    float scale;
+    int limit;
+    size_t stride;
+};
+typedef void (*engram_int_encode_fn)(const struct engram_int_encode *args, uint8_t *out,
+                                     double *error2, double *code2);
+
 /* Runs `rounds` rounds of independent float32 multiply-adds in registers, as many at a time as
  * hide their latency, and returns the number of floating-point operations: the yardstick of every
  * speed that the benchmarks report. */
@@ -146,6 +178,8 @@ struct engram_kernels {
     size_t int_rows;     /* rows of a panel, a multiple of 8 that divides 64 */
     int int_base_limit;  /* base codes are 0 .. 2 limit, standing for -limit .. limit */
     int int_query_limit; /* query codes are -limit .. limit */
+    engram_int_centre_fn int_centre;
+    engram_int_encode_fn int_encode;
     engram_f32_peak_fn f32_peak;
 };
 

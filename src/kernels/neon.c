@@ -1,4 +1,5 @@
 /* NEON (Advanced SIMD), which every AArch64 CPU has. */
+#include "kernels/pack_loops.h"
 #include "kernels/sets.h"
 
 #include <arm_neon.h>
@@ -432,5 +433,7 @@ const struct engram_kernels engram_kernels_neon = {
     .int_rows = ROWS,
     .int_base_limit = INT_BASE_LIMIT,
     .int_query_limit = INT_QUERY_LIMIT,
+    .int_centre = pack_centre,
+    .int_encode = pack_encode,
     .f32_peak = f32_peak,
 };

@@ -1,4 +1,5 @@
 /* The complete kernel table in plain C; the definition that the other sets are tested against. */
+#include "kernels/pack_loops.h"
 #include "kernels/sets.h"
 
 #include <stdbool.h>
@@ -227,5 +228,7 @@ const struct engram_kernels engram_kernels_portable = {
     .int_rows = ROWS,
     .int_base_limit = 127,
     .int_query_limit = 127,
+    .int_centre = pack_centre,
+    .int_encode = pack_encode,
     .f32_peak = f32_peak,
 };

@@ -12,8 +12,11 @@
 /* A scale below this would let float32 values overflow later (section 6). */
 #define SCALE_MIN 0x1p-60
 
-/* Section 4: enough for the rounding of the kernel's float32 operations. */
-#define ENLARGE (1 + 0x1p-20)
+/* Section 4: enough for the float32 operations of packing and of the kernel. */
+#define ENLARGE (1 + 0x1p-17)
+
+/* Section 5: float32 rounding of X' against |X| and |m| rather than |X'|, and of w. */
+#define SLACK 0x1p-17
 
 /* A centre shorter than this changes nothing worth its cost. */
 #define CENTRE_NORM2_MIN 0x1p-12
@@ -38,74 +41,50 @@ size_t engram_int_pack_bytes(const struct engram_kernels *kernels, int64_t rows,
     return bytes;
 }
 
-/* Codes of `count` values at scale `scale`: rint is one instruction in every kernel set's baseline
- * or a short call; clipping keeps codes within the kernel's limit whatever the scale. Returns
- * |value - scale code|^2 and adds up the squared codes. */
-static double encode(const float *values, size_t count, double scale, int limit, int offset,
-                     uint8_t *codes, size_t stride, double *code_norm2)
-{
-    const float inverse = (float)(1 / scale);
-    const float top = (float)limit;
-    double errors[4] = {0, 0, 0, 0};
-    int64_t squares = 0;
-    for (size_t i = 0; i < count; i++) {
-        float wanted = values[i] * inverse;
-        wanted = wanted > top ? top : wanted < -top ? -top : wanted;
-        /* To the nearest, ties away: any rounding is right, the error is measured. */
-        int code = (int)(wanted + (wanted < 0 ? -0.5F : 0.5F));
-        double error = (double)values[i] - scale * code;
-        errors[i & 3] += error * error;
-        squares += code * code;
-        codes[i / 4 * stride + i % 4] = (uint8_t)(code + offset);
-    }
-    *code_norm2 = (double)squares;
-    return (errors[0] + errors[1]) + (errors[2] + errors[3]);
-}
-
 /* Room of one packing thread. */
 struct packer {
-    double *wide; /* [dim] */
-    float *dense; /* [int_rows][dim] */
+    double *wide;  /* [dim] */
+    float *narrow; /* [dim] */
+    float *dense;  /* [int_rows][dim] */
 };
 
-/* What one row of a panel contributes. */
-struct row_terms {
-    double norm2;  /* |X'|^2 */
-    double weight; /* w */
-};
+/* Factors from here to 1 / here can be applied in float32 without overflow, and the products
+ * underflow only below what T covers. */
+#define FACTOR_MAX 0x1p60
 
-/* X' of a live row into `dense`; `*largest` is raised to its magnitude. */
-static struct row_terms centre_row(const struct engram_prepared *prepared, size_t row, double *wide,
-                                   float *dense, double *largest)
+/* X' of a live row into `dense`. A float32 row of ordinary size takes float32 steps; anything else
+ * is projected in float64 first. */
+static struct engram_int_row centre_row(const struct engram_prepared *prepared, size_t row,
+                                        const struct packer *packer, float *dense)
 {
     const struct engram_int_pack *pack = &prepared->codes;
     double xx = prepared->self_products == NULL ? 0 : prepared->self_products[row];
-    double norms[4] = {0, 0, 0, 0};
-    double weights[4] = {0, 0, 0, 0};
-    float top = 0;
-
-    engram_prepared_row(prepared, row, wide);
-    double factor = engram_projection_factor(&pack->projection, wide, xx, 0, NULL);
-    (void)engram_project(&pack->projection, factor, wide, wide);
-    for (size_t i = 0; i < prepared->dim; i++) {
-        double centre = pack->centre == NULL ? 0 : pack->centre[i];
-        double value = wide[i] - centre;
-        norms[i & 3] += value * value;
-        weights[i & 3] += value * centre;
-        dense[i] = (float)value;
-        float magnitude = fabsf(dense[i]);
-        top = magnitude > top ? magnitude : top;
+    struct engram_int_row terms;
+    struct engram_int_centre args = {
+        .mean = pack->mean32, .centre = pack->centre32, .factor = 1, .dim = prepared->dim};
+    double factor = engram_projection_factor(&pack->projection, NULL, xx, 0, NULL);
+    if (prepared->type == ENGRAM_WORK_F32 && factor > 1 / FACTOR_MAX && factor < FACTOR_MAX) {
+        args.row = (const float *)(const void *)(prepared->view.data + row * prepared->view.stride);
+        args.factor = (float)factor;
+    } else {
+        engram_prepared_row(prepared, row, packer->wide);
+        (void)engram_project(&pack->projection, factor, packer->wide, packer->wide);
+        for (size_t i = 0; i < prepared->dim; i++) {
+            packer->narrow[i] = (float)packer->wide[i];
+        }
+        args.row = packer->narrow;
+        args.mean = pack->zeros32;
     }
-    *largest = (double)top > *largest ? (double)top : *largest;
-    double norm2 = (norms[0] + norms[1]) + (norms[2] + norms[3]);
-    double weight = (weights[0] + weights[1]) + (weights[2] + weights[3]);
-    bool euclidean = pack->mean != NULL;
-    return (struct row_terms){norm2, euclidean ? -norm2 / 2 : weight};
+    prepared->kernels->int_centre(&args, dense, &terms);
+    if (pack->mean != NULL) {
+        terms.weight = -terms.norm2 / 2;
+    }
+    return terms;
 }
 
 static float bias_of(double weight, double scale)
 {
-    return engram_round_up(weight / scale + fabs(weight / scale) * 0x1p-19);
+    return engram_round_up(weight / scale + fabs(weight / scale) * 0x1p-16);
 }
 
 static void pack_panel(const struct engram_prepared *prepared, size_t panel,
@@ -117,38 +96,74 @@ static void pack_panel(const struct engram_prepared *prepared, size_t panel,
     int limit = kernels->int_base_limit;
     uint8_t *to = pack->panels + panel * pack->groups * width * 4;
     float *bias = pack->bias + panel * width;
-    struct row_terms terms[ENGRAM_INT_ROWS_MAX];
+    struct engram_int_row terms[ENGRAM_INT_ROWS_MAX];
     double largest = 0;
-    double error2 = 0;
-    double norm2 = 0;
+    double error = 0;
+    double norm = 0;
 
     for (size_t r = 0; r < width; r++) {
         if (engram_prepared_live(prepared, panel * width + r)) {
-            terms[r] = centre_row(prepared, panel * width + r, packer->wide,
-                                  packer->dense + r * prepared->dim, &largest);
+            float *dense = packer->dense + r * prepared->dim;
+            terms[r] = centre_row(prepared, panel * width + r, packer, dense);
+            largest = fmax(largest, (double)terms[r].largest);
         }
     }
-    double scale = largest / limit > SCALE_MIN ? largest / limit : SCALE_MIN;
+    double wanted = largest / limit > SCALE_MIN ? largest / limit : SCALE_MIN;
+    float scale = (float)wanted;
     /* Codes of missing rows and dimensions are never looked at, or meet zeros. */
     memset(to, limit, pack->groups * width * 4);
     for (size_t r = 0; r < width; r++) {
-        double code_norm2;
+        double error2;
+        double code2;
         bias[r] = 0;
         if (!engram_prepared_live(prepared, panel * width + r)) {
             continue;
         }
-        double error = encode(packer->dense + r * prepared->dim, prepared->dim, scale, limit, limit,
-                              to + r * 4, width * 4, &code_norm2);
-        error2 = error > error2 ? error : error2;
-        double longest = fmax(scale * scale * code_norm2, terms[r].norm2);
-        norm2 = longest > norm2 ? longest : norm2;
-        bias[r] = bias_of(terms[r].weight, scale);
+        const struct engram_int_encode args = {.values = packer->dense + r * prepared->dim,
+                                               .dim = prepared->dim,
+                                               .inverse = 1 / scale,
+                                               .scale = scale,
+                                               .limit = limit,
+                                               .stride = width * 4};
+        kernels->int_encode(&args, to + r * 4, &error2, &code2);
+        double own = sqrt(terms[r].norm2);
+        error = fmax(error, sqrt(error2) + 0x1p-22 * own);
+        norm = fmax(norm, fmax((double)scale * sqrt(code2), own));
+        bias[r] = bias_of(terms[r].weight, (double)scale);
     }
     pack->heads[panel] = (struct engram_int_head){
-        .scale = (float)(1 / scale),
-        .error = engram_round_up(sqrt(error2) / scale * ENLARGE * ENGRAM_MUTATE_INT_BOUND),
-        .norm = engram_round_up(sqrt(norm2) / scale * ENLARGE),
+        .scale = 1 / scale,
+        .error = engram_round_up(error / (double)scale * ENLARGE * ENGRAM_MUTATE_INT_BOUND),
+        .norm = engram_round_up(norm / (double)scale * ENLARGE),
     };
+}
+
+/* float32 forms of the fixed vectors for the packing loops, zeros for those there are not. The
+ * float64 forms are made equal to them: any vector is right, but both sides need the same one. */
+static enum engram_status narrow_vectors(struct engram_prepared *prepared)
+{
+    struct engram_int_pack *pack = &prepared->codes;
+    pack->zeros32 = calloc(prepared->dim + 1, sizeof *pack->zeros32);
+    pack->mean32 = calloc(prepared->dim + 1, sizeof *pack->mean32);
+    pack->centre32 = calloc(prepared->dim + 1, sizeof *pack->centre32);
+    if (pack->zeros32 == NULL || pack->mean32 == NULL || pack->centre32 == NULL) {
+        return ENGRAM_ERR_RESOURCE;
+    }
+    pack->centre_norm2 = 0;
+    for (size_t i = 0; i < prepared->dim; i++) {
+        if (pack->mean != NULL && fabs(pack->mean[i]) < 0x1p126) {
+            pack->mean32[i] = (float)pack->mean[i];
+        }
+        if (pack->mean != NULL) {
+            pack->mean[i] = (double)pack->mean32[i];
+        }
+        if (pack->centre != NULL) {
+            pack->centre32[i] = (float)pack->centre[i];
+            pack->centre[i] = (double)pack->centre32[i];
+            pack->centre_norm2 += pack->centre[i] * pack->centre[i];
+        }
+    }
+    return ENGRAM_OK;
 }
 
 /* The fixed vectors: a mean for l2, a centre for the others where there is one worth it. */
@@ -158,7 +173,7 @@ static enum engram_status choose_vectors(struct engram_prepared *prepared, doubl
     bool euclidean = engram_metric_op(prepared->metric) == ENGRAM_OP_SQDIFF;
     if (euclidean) {
         pack->mean = engram_sample_mean(prepared, NULL);
-        largest *= 2 * (1 + 0x1p-40); /* |x - m| <= |x| + |m| */
+        largest *= 2 * (1 + 0x1p-20); /* |x - m| <= |x| + |m|, m rounded to float32 */
     }
     pack->projection = (struct engram_projection){
         .metric = prepared->metric,
@@ -181,7 +196,7 @@ static enum engram_status choose_vectors(struct engram_prepared *prepared, doubl
         pack->centre = NULL;
         pack->centre_norm2 = 0;
     }
-    return ENGRAM_OK;
+    return narrow_vectors(prepared);
 }
 
 static bool take_memory(struct engram_prepared *prepared)
@@ -217,11 +232,14 @@ enum engram_status engram_int_pack_make(struct engram_prepared *prepared, double
         fenv_t saved;
         struct engram_arena arena;
         engram_fp_enter(&saved);
-        enum engram_status status = engram_arena_create(
-            &arena, (prepared->dim + 8) * sizeof(double) + dense_size * sizeof(float) + 256);
+        size_t bytes = (prepared->dim + 16) * (sizeof(double) + sizeof(float)) +
+                       dense_size * sizeof(float) + 256;
+        enum engram_status status = engram_arena_create(&arena, bytes);
         const struct packer packer = {ENGRAM_ARENA_NEW(&arena, double, prepared->dim),
+                                      ENGRAM_ARENA_NEW(&arena, float, prepared->dim),
                                       ENGRAM_ARENA_NEW(&arena, float, dense_size)};
-        failed = status != ENGRAM_OK || packer.wide == NULL || packer.dense == NULL;
+        failed = status != ENGRAM_OK || packer.wide == NULL || packer.narrow == NULL ||
+                 packer.dense == NULL;
 #pragma omp for schedule(static)
         for (size_t panel = 0; panel < pack->panel_count; panel++) {
             if (!failed) {
@@ -241,6 +259,9 @@ void engram_int_pack_free(struct engram_int_pack *pack)
     free(pack->bias);
     free(pack->mean);
     free(pack->centre);
+    free(pack->mean32);
+    free(pack->centre32);
+    free(pack->zeros32);
     *pack = (struct engram_int_pack){0};
 }
 
@@ -312,7 +333,7 @@ float engram_int_level(const struct engram_prepared *prepared, const struct engr
                                     &query->projected, max_key, min_score);
     limit -= query->constant + pack->tiny;
     if (pack->mean == NULL) {
-        limit -= (double)(prepared->dim + 64) * 0x1p-48; /* section 5 */
+        limit -= SLACK; /* section 5 */
     }
     limit = limit > 8 ? 8 : limit;
     if (!(limit >= -8)) {

@@ -26,6 +26,9 @@ struct engram_int_pack {
     double *mean;                  /* [dim] of the projection (l2, sqeuclidean); or NULL */
     double *centre;                /* [dim] m of bound_int.h (cosine, ip); NULL: zero */
     double centre_norm2;
+    float *mean32;   /* [dim] the same vectors for the packing loops, .. */
+    float *centre32; /* .. zeros where there is none */
+    float *zeros32;
     struct engram_projection projection;
     double tiny; /* T */
 };

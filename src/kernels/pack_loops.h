@@ -1,0 +1,117 @@
+/* The loops of packing, included by every set's file: the compiler vectorises them for that set's
+ * registers. Plain C without a bound of their own to keep: search/bound_int.h allows for sums
+ * that err by 2^-18 of the sum of their terms' magnitudes, in any order of addition. */
+#ifndef ENGRAM_KERNELS_PACK_LOOPS_H
+#define ENGRAM_KERNELS_PACK_LOOPS_H
+
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+/* Partial sums side by side; one zmm or two ymm of float32. */
+#define PACK_LANES 16
+/* Elements whose terms are added in float32 before they go to float64: 32 additions a lane. */
+#define PACK_BLOCK 512
+
+/* Elements [first, last) of engram_int_centre_fn, last - first at most PACK_BLOCK. */
+static inline void pack_centre_block(const struct engram_int_centre *args, size_t first,
+                                     size_t last, float *out, struct engram_int_row *row,
+                                     uint32_t *top)
+{
+    float norms[PACK_LANES] = {0};
+    float weights[PACK_LANES] = {0};
+    uint32_t tops[PACK_LANES] = {0};
+    for (size_t i = first; i < last; i += PACK_LANES) {
+        size_t lanes = last - i < PACK_LANES ? last - i : PACK_LANES;
+        if (lanes == PACK_LANES) {
+            for (size_t j = 0; j < PACK_LANES; j++) {
+                float centre = args->centre[i + j];
+                float value = (args->row[i + j] - args->mean[i + j]) * args->factor - centre;
+                uint32_t bits;
+                memcpy(&bits, &value, sizeof bits);
+                bits &= 0x7fffffffU; /* magnitudes order like their bit patterns */
+                out[i + j] = value;
+                norms[j] += value * value;
+                weights[j] += value * centre;
+                tops[j] = bits > tops[j] ? bits : tops[j];
+            }
+            continue;
+        }
+        for (size_t j = 0; j < lanes; j++) {
+            float centre = args->centre[i + j];
+            float value = (args->row[i + j] - args->mean[i + j]) * args->factor - centre;
+            uint32_t bits;
+            memcpy(&bits, &value, sizeof bits);
+            bits &= 0x7fffffffU;
+            out[i + j] = value;
+            norms[j] += value * value;
+            weights[j] += value * centre;
+            tops[j] = bits > tops[j] ? bits : tops[j];
+        }
+    }
+    for (size_t j = 0; j < PACK_LANES; j++) {
+        row->norm2 += (double)norms[j];
+        row->weight += (double)weights[j];
+        *top = tops[j] > *top ? tops[j] : *top;
+    }
+}
+
+static void pack_centre(const struct engram_int_centre *args, float *out,
+                        struct engram_int_row *row)
+{
+    uint32_t top = 0;
+    row->norm2 = 0;
+    row->weight = 0;
+    for (size_t i = 0; i < args->dim; i += PACK_BLOCK) {
+        size_t last = args->dim - i < PACK_BLOCK ? args->dim : i + PACK_BLOCK;
+        pack_centre_block(args, i, last, out, row, &top);
+    }
+    memcpy(&row->largest, &top, sizeof top);
+}
+
+/* Elements [first, last) of engram_int_encode_fn into `codes`. */
+static inline void pack_encode_block(const struct engram_int_encode *args, size_t first,
+                                     size_t last, uint8_t *codes, double *error2, double *code2)
+{
+    const float round = 12582912.0F; /* 1.5 * 2^23: adding it rounds to the nearest integer */
+    const float top = (float)args->limit;
+    float errors[PACK_LANES] = {0};
+    float squares[PACK_LANES] = {0};
+    for (size_t i = first; i < last; i += PACK_LANES) {
+        size_t lanes = last - i < PACK_LANES ? last - i : PACK_LANES;
+        for (size_t j = 0; j < lanes; j++) {
+            float value = args->values[i + j];
+            float wanted = value * args->inverse;
+            wanted = wanted < top ? wanted : top;
+            wanted = wanted > -top ? wanted : -top;
+            float code = (wanted + round) - round;
+            float error = value - args->scale * code;
+            errors[j] += error * error;
+            squares[j] += code * code;
+            codes[i - first + j] = (uint8_t)((int)code + args->limit);
+        }
+    }
+    for (size_t j = 0; j < PACK_LANES; j++) {
+        *error2 += (double)errors[j];
+        *code2 += (double)squares[j];
+    }
+}
+
+static void pack_encode(const struct engram_int_encode *args, uint8_t *out, double *error2,
+                        double *code2)
+{
+    uint8_t codes[PACK_BLOCK];
+    *error2 = 0;
+    *code2 = 0;
+    for (size_t i = 0; i < args->dim; i += PACK_BLOCK) {
+        size_t last = args->dim - i < PACK_BLOCK ? args->dim : i + PACK_BLOCK;
+        pack_encode_block(args, i, last, codes, error2, code2);
+        size_t whole = (last - i) / 4;
+        for (size_t g = 0; g < whole; g++) {
+            memcpy(out + (i / 4 + g) * args->stride, codes + 4 * g, 4);
+        }
+        memcpy(out + (i / 4 + whole) * args->stride, codes + 4 * whole, (last - i) % 4);
+    }
+}
+
+#endif
