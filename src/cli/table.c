@@ -54,7 +54,7 @@ const struct engram_cli_option engram_cli_table[] = {
     {OPT_SAMPLE, "sample", 0, "N", ENGRAM_CLI_GROUP_VERIFY, VERIFY,
      "check N queries, spread evenly [100]"},
 
-    {OPT_PROGRESS, "progress", 0, "HOW", ENGRAM_CLI_GROUP_MESSAGES, JOB,
+    {OPT_PROGRESS, "progress", 0, "HOW", ENGRAM_CLI_GROUP_MESSAGES, JOB | VERIFY,
      "auto, bar, lines or none [auto]"},
     {OPT_STATS, "stats", 0, "FILE", ENGRAM_CLI_GROUP_MESSAGES, JOB,
      "write the final summary to FILE, as JSON"},

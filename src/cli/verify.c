@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/progress.h"
 #include "cli/summary.h"
 
 static void print_verdict(const struct engram_verify_report *report, enum engram_status status)
@@ -38,10 +39,16 @@ static void print_verdict(const struct engram_verify_report *report, enum engram
 
 int engram_cli_verify(const struct engram_cli_options *options)
 {
+    struct engram_job_options job = options->job;
     struct engram_verify_report report;
+    struct engram_cli_progress progress;
 
     memset(&report, 0, sizeof report);
-    enum engram_status status = engram_job_verify(&options->job, options->sample, &report);
+    engram_cli_progress_init(&progress, options->progress, options->messages);
+    job.progress = engram_cli_progress;
+    job.progress_context = &progress;
+    enum engram_status status = engram_job_verify(&job, options->sample, &report);
+    engram_cli_clear_bar(options->messages);
     if ((status == ENGRAM_OK || status == ENGRAM_DIFFERENT) && options->messages->verbosity >= 0) {
         print_verdict(&report, status);
     }

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/size.h"
 #include "base/team.h"
 #include "io/result.h"
 #include "io/source.h"
+#include "job/state.h"
 #include "job/threads.h"
 #include "job/truth.h"
 
@@ -29,6 +31,8 @@ struct verification {
     struct side base;
     struct side queries;
     int threads;
+    struct engram_stage_progress reading;
+    struct engram_stage_progress checking;
 };
 
 /* Room for one query; one a thread. */
@@ -339,6 +343,9 @@ static enum engram_status check_all(struct verification *v, struct bench *benche
     int64_t total = v->info.queries;
     int64_t wanted = sample == 0 || sample > total ? total : sample;
     enum engram_status status = ENGRAM_OK;
+    v->checking = (struct engram_stage_progress){
+        v->options, ENGRAM_STAGE_SEARCH, 0,
+        engram_saturating_mul((uint64_t)wanted, (uint64_t)v->base.set.rows)};
     for (int64_t done = 0; status == ENGRAM_OK && done < wanted;) {
         int64_t count = wanted - done < room ? wanted - done : room;
         for (int64_t i = 0; i < room; i++) {
@@ -358,10 +365,8 @@ static enum engram_status check_all(struct verification *v, struct bench *benche
             free(batch[i].distances);
         }
         done += count;
-        if (v->options->progress != NULL) {
-            v->options->progress(v->options->progress_context, ENGRAM_STAGE_SEARCH, (uint64_t)done,
-                                 (uint64_t)wanted);
-        }
+        engram_stage_tell(&v->checking,
+                          engram_saturating_mul((uint64_t)done, (uint64_t)v->base.set.rows), 0);
     }
     return status;
 }
@@ -397,6 +402,8 @@ static enum engram_status read_side(struct verification *v, const struct engram_
         .slab_rows = INT64_MAX,
         .threads = v->threads,
         .cancel = v->options->cancel,
+        .progress = engram_stage_tell,
+        .progress_context = &v->reading,
         .log = v->options->log,
     };
     struct engram_slab slab;
@@ -408,6 +415,7 @@ static enum engram_status read_side(struct verification *v, const struct engram_
         side->set = slab.set;
         side->set.dim = ref->dataset->dims[1];
         side->first = ref->first;
+        v->reading.before += (uint64_t)slab.set.rows;
     }
     return status;
 }
@@ -460,6 +468,9 @@ static enum engram_status verify(struct verification *v, int64_t sample)
         status = resolve(v);
     }
     if (status == ENGRAM_OK) {
+        v->reading = (struct engram_stage_progress){
+            options, ENGRAM_STAGE_READ, 0,
+            (uint64_t)(v->inputs.base.last - v->inputs.base.first) + (uint64_t)v->info.queries};
         status = read_side(v, &v->inputs.base, &v->base);
     }
     if (status == ENGRAM_OK) {
