@@ -88,6 +88,8 @@ step kernels-gcc-O3 kernel_tests "$root/gcc" "${CC:-cc}" "-O3 -g"
 step kernels-clang-O3 kernel_tests "$root/clang" clang "-O3 -g"
 step kernels-gcc-O0 kernel_tests "$root/gcc-O0" "${CC:-cc}" "-O0"
 step kernels-clang-O0 kernel_tests "$root/clang-O0" clang "-O0"
+step avx512-simde env BUILD="$root" scripts/check-avx512-simde.sh
+step neon env BUILD="$root" scripts/check-neon.sh
 step asan sanitized_tests
 step tsan scripts/check-tsan.sh
 step tidy scripts/check-tidy.sh

@@ -22,8 +22,10 @@ has_header() {
     echo "#include <$header>" | "$CC" ${CPPFLAGS:-} "$@" -E -x c - >/dev/null 2>&1
 }
 
+# `missing` stops the purpose, `optional` only makes make check skip a step, visibly.
 look() {
     missing=
+    optional=
     # A compiler without the C library's headers is half installed.
     if ! has "$CC" || ! has_header stdio.h; then
         missing="$missing cc"
@@ -57,6 +59,14 @@ look() {
         else
             missing="$missing libomp clang-rt"
         fi
+        # Other instruction sets, emulated (scripts/check-avx512-simde.sh, scripts/check-neon.sh).
+        case $(uname -m) in
+        x86_64 | amd64)
+            has_header simde/x86/avx512.h || optional="$optional simde"
+            has aarch64-linux-gnu-gcc || optional="$optional aarch64-gcc"
+            has qemu-aarch64 || has qemu-aarch64-static || optional="$optional qemu-user"
+            ;;
+        esac
     fi
     missing=${missing# }
 }
@@ -81,6 +91,8 @@ package() { # $1: manager, $2: short name
     apt-get:cmocka) echo libcmocka-dev ;;
     apt-get:python) echo python3 python3-h5py python3-numpy ;;
     apt-get:libomp) echo libomp-dev ;;
+    apt-get:simde) echo libsimde-dev ;;
+    apt-get:aarch64-gcc) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
     # Older releases have it inside another package that clang brings along.
     apt-get:clang-rt) ! apt-cache show libclang-rt-dev >/dev/null 2>&1 || echo libclang-rt-dev ;;
 
@@ -136,6 +148,7 @@ packages_of() { # $1: manager, others: short names
 }
 
 give_up() {
+    [ -n "$missing" ] || exit 0
     if [ "$manager" = none ]; then
         echo "missing: $missing. Install them, or load their modules (module load gcc hdf5), and try again" >&2
     else
@@ -147,7 +160,7 @@ give_up() {
 # ---- go
 
 look
-[ -n "$missing" ] || exit 0
+[ -n "$missing$optional" ] || exit 0
 manager=$(manager)
 # shellcheck disable=SC2086 # a list of words
 packages=$(packages_of "$manager" $missing)
@@ -174,11 +187,15 @@ apt() {
 apt update || true # old lists may be good enough
 # shellcheck disable=SC2086
 packages=$(packages_of "$manager" $missing) # now that the lists are known
-echo "installing: ${packages% }"
 # shellcheck disable=SC2086
-if ! apt install --no-install-recommends $packages; then
+extras=$(packages_of "$manager" $optional)
+echo "installing: $packages${extras% }"
+# shellcheck disable=SC2086
+if [ -n "$missing" ] && ! apt install --no-install-recommends $packages; then
     tail -n 5 "$log" >&2
     give_up
 fi
+# shellcheck disable=SC2086
+[ -z "$optional" ] || apt install --no-install-recommends $extras || true
 look
 [ -z "$missing" ] || give_up
