@@ -9,7 +9,8 @@
 #include "kernels/kernels.h"
 #include "search/prepared.h"
 
-/* Queries of a unit: whole grains. */
+/* Queries of a unit: whole grains. A threshold self-join is one unit, so that each pair of rows is
+ * looked at once for both. */
 #define UNIT_QUERIES ((int64_t)64 * ENGRAM_ROW_GRAIN)
 
 /* All queries into memory, unless they are the rows of the (single) base slab. */
@@ -33,18 +34,25 @@ static enum engram_status load_queries(struct engram_job_state *job)
     return status;
 }
 
+static int64_t unit_queries(const struct engram_job_state *job)
+{
+    bool join = job->inputs.k == INT64_MAX && engram_feed_shared(&job->inputs);
+    return join ? INT64_MAX : UNIT_QUERIES;
+}
+
 static enum engram_status create_answers(struct engram_job_state *job)
 {
     int64_t queries = job->inputs.queries.last - job->inputs.queries.first;
-    job->answers.count = (queries + UNIT_QUERIES - 1) / UNIT_QUERIES;
+    int64_t unit = unit_queries(job) < queries ? unit_queries(job) : queries;
+    job->answers.count = unit == 0 ? 0 : (queries - 1) / unit + 1;
     job->answers.parts = calloc((size_t)job->answers.count + 1, sizeof *job->answers.parts);
     if (job->answers.parts == NULL) {
         return engram_fail(&job->options->log, ENGRAM_ERR_RESOURCE,
                            "not enough memory for the answers");
     }
     for (int64_t i = 0; i < job->answers.count; i++) {
-        int64_t first = i * UNIT_QUERIES;
-        int64_t count = queries - first < UNIT_QUERIES ? queries - first : UNIT_QUERIES;
+        int64_t first = i * unit;
+        int64_t count = queries - first < unit ? queries - first : unit;
         enum engram_status status =
             engram_partial_create(job->inputs.metric, job->inputs.queries.first + first, count,
                                   job->inputs.k, 0, &job->options->log, &job->answers.parts[i]);
@@ -62,7 +70,7 @@ static enum engram_status run_unit(struct engram_job_state *job,
 {
     struct engram_partial *known = &job->answers.parts[part];
     struct engram_partial found;
-    int64_t first = part * UNIT_QUERIES;
+    int64_t first = known->first_query - job->queries.first_row;
     enum engram_status status =
         engram_unit_search(prepared, base_first_row, &job->queries, first, first + known->queries,
                            request, known, &found, &job->report->search);

@@ -10,6 +10,10 @@
 #define HEAVY_SHARE 8
 #define HEAVY_BLOCKS 8
 
+/* .. but not before so many times the buffered answers were seen: until then the limits are far
+ * from their final place. */
+#define SETTLED 32
+
 /* The item at work. All arrays lie in its scratch memory. */
 struct block {
     const struct engram_block_context *context;
@@ -17,6 +21,7 @@ struct block {
     struct engram_block_counts *counts;
     void *collected; /* the collector's state */
     size_t queries;
+    int64_t first_row;     /* of the scan: the item's, or where the symmetric half begins */
     size_t stride;         /* doubles from one wide query to the next */
     double *wide;          /* [queries][stride] widened, under cosine scaled */
     double *self_products; /* [queries] canonical qq; cosine */
@@ -137,7 +142,8 @@ static inline bool eligible(const struct block *b, struct engram_candidate pair)
     }
     int64_t query = context->queries->first_row + context->first_query + b->item->first_query +
                     (int64_t)pair.query;
-    return query != context->base_first_row + (int64_t)pair.row;
+    int64_t row = context->base_first_row + (int64_t)pair.row;
+    return context->collector->symmetric ? row > query : row != query;
 }
 
 /* Turns canonical sums into scores, drops what lies outside the limits, gives the rest to the
@@ -253,14 +259,30 @@ static void report(const struct block *b, int64_t rows)
     (void)__atomic_fetch_add(b->context->pairs_done, pairs, __ATOMIC_RELAXED);
 }
 
+/* Where the scan begins: under symmetry the rows before the block belong to other items. */
+static void skip_other_half(struct block *b)
+{
+    b->first_row = b->item->first_row;
+    if (!b->context->collector->symmetric) {
+        return;
+    }
+    int64_t first = b->item->first_query / 64 * 64; /* whole panels of every filter */
+    if (first > b->first_row) {
+        int64_t last = first < b->item->last_row ? first : b->item->last_row;
+        report(b, last - b->first_row);
+        b->first_row = last;
+    }
+}
+
 /* The filtered scan. Steps start with a single panel, because until the first limits are known
  * everything survives. */
 static enum engram_status scan_filtered(struct block *b)
 {
     int64_t width = (int64_t)b->context->filter->panel_rows(b->context->prepared);
     size_t most = b->context->collector->tiling.block_panels;
-    size_t panel = (size_t)(b->item->first_row / width);
+    size_t panel = (size_t)(b->first_row / width);
     size_t end = (size_t)((b->item->last_row + width - 1) / width);
+    uint64_t settled = SETTLED * b->context->collector->ops->kept(b->context->collector);
     int heavy = 0;
 
     for (size_t step = 1; panel < end; step = step * 2 < most ? step * 2 : most) {
@@ -277,7 +299,8 @@ static enum engram_status scan_filtered(struct block *b)
         } else {
             uint64_t found = scan_panels(b, panel, panels);
             uint64_t pairs = (uint64_t)(last - first) * b->queries;
-            heavy = step == most && found > pairs / HEAVY_SHARE ? HEAVY_BLOCKS : 0;
+            bool judge = step == most && (uint64_t)(last - b->first_row) >= settled;
+            heavy = judge && found > pairs / HEAVY_SHARE ? HEAVY_BLOCKS : 0;
         }
         report(b, last - first);
         panel += panels;
@@ -287,7 +310,7 @@ static enum engram_status scan_filtered(struct block *b)
 
 static enum engram_status scan_all(struct block *b)
 {
-    for (int64_t r = b->item->first_row; r < b->item->last_row; r += ENGRAM_CANONICAL_ROWS) {
+    for (int64_t r = b->first_row; r < b->item->last_row; r += ENGRAM_CANONICAL_ROWS) {
         int64_t last = r + ENGRAM_CANONICAL_ROWS;
         last = last < b->item->last_row ? last : b->item->last_row;
         if (engram_request_cancelled(b->context->request)) {
@@ -317,6 +340,7 @@ enum engram_status engram_block_run(const struct engram_block_context *context,
     for (size_t q = 0; q < b.queries; q++) {
         refresh_limit(&b, q);
     }
+    skip_other_half(&b);
     enum engram_status status = context->filter != NULL ? scan_filtered(&b) : scan_all(&b);
     if (status != ENGRAM_OK) {
         collector->ops->fail(collector, item);

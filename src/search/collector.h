@@ -64,6 +64,9 @@ struct engram_collector {
     int64_t first_query;    /* global row of the unit's first query */
     int64_t base_first_row; /* global row of the prepared set's first row */
     int64_t base_rows;
+    /* Queries and base are the same rows: every item looks at rows after its query only, and each
+     * answer counts for both. Scores are symmetric to the bit. Pairs only. */
+    bool symmetric;
     int threads;
 };
 

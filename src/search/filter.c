@@ -38,14 +38,12 @@ enum engram_filter engram_filter_choose(enum engram_filter filter, int64_t queri
 }
 
 enum engram_filter engram_prepared_filter(const struct engram_prepared *prepared,
-                                          enum engram_filter asked, int64_t queries)
+                                          enum engram_filter asked)
 {
-    enum engram_filter packed = prepared->codes.panels != NULL ? ENGRAM_FILTER_INT
-                                : prepared->f32.panels != NULL ? ENGRAM_FILTER_F32
-                                                               : ENGRAM_FILTER_CANONICAL;
-    if (asked == ENGRAM_FILTER_CANONICAL ||
-        (asked == ENGRAM_FILTER_AUTO && queries <= FEW_QUERIES)) {
-        return ENGRAM_FILTER_CANONICAL;
+    if (asked == ENGRAM_FILTER_CANONICAL) {
+        return asked;
     }
-    return packed;
+    return prepared->codes.panels != NULL ? ENGRAM_FILTER_INT
+           : prepared->f32.panels != NULL ? ENGRAM_FILTER_F32
+                                          : ENGRAM_FILTER_CANONICAL;
 }

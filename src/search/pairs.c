@@ -173,40 +173,97 @@ static enum engram_status pair_again(struct engram_collector *collector, bool *a
     return open_sinks(pairs);
 }
 
-/* positions[q][s]: where the answers of query q from segment s begin. */
-static void place(const struct engram_pair_collector *pairs, const int64_t *positions,
-                  struct engram_partial *out)
+/* Where answers go in the gathered partial: lists[q][s] is, for query q, first the number and
+ * then the next place of the answers from segment s; one more list holds those that the symmetric
+ * half found. */
+struct placing {
+    const struct engram_pair_collector *pairs;
+    int64_t *lists;
+    int64_t width; /* lists a query */
+};
+
+static int64_t *list_of(const struct placing *placing, int64_t query, int64_t segment)
 {
+    return &placing->lists[query * placing->width + segment];
+}
+
+/* The list of an answer's second side, under symmetry; its row is a query as well. */
+static int64_t *mirror_of(const struct placing *placing, const struct engram_hit *hit)
+{
+    return list_of(placing, ENGRAM_HIT_ROW(hit->tag), placing->width - 1);
+}
+
+static void count_answers(const struct placing *placing)
+{
+    const struct engram_pair_collector *pairs = placing->pairs;
     const struct engram_tiling *tiling = &pairs->common.tiling;
 #pragma omp parallel for schedule(dynamic) num_threads(pairs->common.threads)
     for (int64_t i = 0; i < tiling->blocks * tiling->segments; i++) {
         const struct engram_pair_item *item = &pairs->items[i];
         int64_t first = i % tiling->blocks * (int64_t)tiling->block_queries;
-        int64_t to = 0;
         for (size_t h = 0; h < item->count; h++) {
-            uint32_t query = ENGRAM_HIT_QUERY(item->hits[h].tag);
-            if (h == 0 || query != ENGRAM_HIT_QUERY(item->hits[h - 1].tag)) {
-                to = positions[(first + query) * tiling->segments + i / tiling->blocks];
+            int64_t query = first + ENGRAM_HIT_QUERY(item->hits[h].tag);
+            *list_of(placing, query, i / tiling->blocks) += 1; /* this item's alone */
+            if (pairs->common.symmetric) {
+                (void)__atomic_fetch_add(mirror_of(placing, &item->hits[h]), 1, __ATOMIC_RELAXED);
             }
-            out->hits[to++] =
-                (struct engram_hit){item->hits[h].score, ENGRAM_HIT_ROW(item->hits[h].tag) +
-                                                             pairs->common.base_first_row};
         }
     }
-    /* Rows of several segments of one query are sorted lists behind each other. */
-    if (tiling->segments > 1) {
-#pragma omp parallel num_threads(pairs->common.threads)
-        {
-            fenv_t saved;
-            engram_fp_enter(&saved); /* keys may be denormal */
-#pragma omp for schedule(dynamic, 16)
-            for (int64_t q = 0; q < out->queries; q++) {
-                engram_hits_sort(out->hits + out->indptr[q],
-                                 (size_t)(out->indptr[q + 1] - out->indptr[q]),
-                                 pairs->common.order);
-            }
-            engram_fp_leave(&saved);
+}
+
+/* Counts to places, and the partial's indptr. */
+static void place_lists(const struct placing *placing, int64_t queries, int64_t *indptr)
+{
+    int64_t running = 0;
+    for (int64_t q = 0; q < queries; q++) {
+        for (int64_t s = 0; s < placing->width; s++) {
+            int64_t count = *list_of(placing, q, s);
+            *list_of(placing, q, s) = running;
+            running += count;
         }
+        indptr[q + 1] = running;
+    }
+}
+
+static void copy_answers(const struct placing *placing, struct engram_partial *out)
+{
+    const struct engram_pair_collector *pairs = placing->pairs;
+    const struct engram_tiling *tiling = &pairs->common.tiling;
+    int64_t base = pairs->common.base_first_row;
+#pragma omp parallel for schedule(dynamic) num_threads(pairs->common.threads)
+    for (int64_t i = 0; i < tiling->blocks * tiling->segments; i++) {
+        const struct engram_pair_item *item = &pairs->items[i];
+        int64_t first = i % tiling->blocks * (int64_t)tiling->block_queries;
+        for (size_t h = 0; h < item->count; h++) {
+            const struct engram_hit *hit = &item->hits[h];
+            int64_t query = first + ENGRAM_HIT_QUERY(hit->tag);
+            int64_t to = (*list_of(placing, query, i / tiling->blocks))++;
+            out->hits[to] = (struct engram_hit){hit->score, base + ENGRAM_HIT_ROW(hit->tag)};
+            if (pairs->common.symmetric) {
+                to = __atomic_fetch_add(mirror_of(placing, hit), 1, __ATOMIC_RELAXED);
+                out->hits[to] = (struct engram_hit){hit->score, base + query};
+            }
+        }
+    }
+}
+
+/* Several lists of one query, one behind the other, become one. */
+static void sort_lists(const struct placing *placing, struct engram_partial *out)
+{
+    const struct engram_pair_collector *pairs = placing->pairs;
+    if (placing->width == 1) {
+        return;
+    }
+#pragma omp parallel num_threads(pairs->common.threads)
+    {
+        fenv_t saved;
+        engram_fp_enter(&saved); /* keys may be denormal */
+#pragma omp for schedule(dynamic, 16)
+        for (int64_t q = 0; q < out->queries; q++) {
+            engram_hits_sort(out->hits + out->indptr[q],
+                             (size_t)(out->indptr[q + 1] - out->indptr[q]), pairs->common.order);
+        }
+        engram_fp_leave(&saved);
     }
 }
 
@@ -214,40 +271,30 @@ static enum engram_status pair_gather(struct engram_collector *collector,
                                       struct engram_partial *out)
 {
     struct engram_pair_collector *pairs = (struct engram_pair_collector *)collector;
-    const struct engram_tiling *tiling = &collector->tiling;
-    size_t cells = (size_t)(collector->queries * tiling->segments);
-    int64_t *positions = calloc(cells + 1, sizeof *positions);
-    int64_t total = 0;
-
-    if (positions == NULL) {
+    struct placing placing = {.pairs = pairs,
+                              .width = collector->tiling.segments + collector->symmetric};
+    size_t cells;
+    if (engram_size_mul((size_t)collector->queries, (size_t)placing.width, &cells)) {
+        placing.lists = calloc(cells + 1, sizeof *placing.lists);
+    }
+    if (placing.lists == NULL) {
         return engram_fail(&collector->request->log, ENGRAM_ERR_RESOURCE,
                            "not enough memory for the pairs within the threshold");
     }
-    /* Counts first, then their running sum. */
-    for (int64_t i = 0; i < tiling->blocks * tiling->segments; i++) {
-        int64_t first = i % tiling->blocks * (int64_t)tiling->block_queries;
-        for (size_t h = 0; h < pairs->items[i].count; h++) {
-            int64_t query = first + ENGRAM_HIT_QUERY(pairs->items[i].hits[h].tag);
-            positions[query * tiling->segments + i / tiling->blocks]++;
-        }
-        total += (int64_t)pairs->items[i].count;
+    count_answers(&placing);
+    int64_t total = 0;
+    for (size_t i = 0; i < cells; i++) {
+        total += placing.lists[i];
     }
     enum engram_status status = engram_partial_create(
         collector->request->metric, collector->first_query, collector->queries,
         collector->request->k, total, &collector->request->log, out);
     if (status == ENGRAM_OK) {
-        int64_t running = 0;
-        for (int64_t q = 0; q < collector->queries; q++) {
-            for (int64_t s = 0; s < tiling->segments; s++) {
-                int64_t count = positions[q * tiling->segments + s];
-                positions[q * tiling->segments + s] = running;
-                running += count;
-            }
-            out->indptr[q + 1] = running;
-        }
-        place(pairs, positions, out);
+        place_lists(&placing, collector->queries, out->indptr);
+        copy_answers(&placing, out);
+        sort_lists(&placing, out);
     }
-    free(positions);
+    free(placing.lists);
     return status;
 }
 

@@ -216,6 +216,17 @@ static enum engram_status run_unit(struct round *round, struct engram_partial *o
     return status;
 }
 
+/* Whether queries and base are not only called the same rows (self) but are the same memory. */
+static bool is_symmetric(const struct engram_prepared *prepared, int64_t base_first_row,
+                         const struct engram_query_rows *queries, int64_t first, int64_t last,
+                         const struct engram_request *request)
+{
+    return request->self && first == 0 && last == queries->set.rows && last == prepared->rows &&
+           queries->first_row == base_first_row && prepared->owned == NULL &&
+           queries->set.data == (const void *)prepared->view.data &&
+           queries->set.stride == prepared->view.stride;
+}
+
 enum engram_status engram_unit_search(const struct engram_prepared *prepared,
                                       int64_t base_first_row,
                                       const struct engram_query_rows *queries, int64_t first,
@@ -239,7 +250,9 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
     if (!all_pairs) {
         engram_topk_init(&topk);
     }
-    enum engram_filter filter = engram_prepared_filter(prepared, request->filter, last - first);
+    collector->symmetric =
+        all_pairs && is_symmetric(prepared, base_first_row, queries, first, last, request);
+    enum engram_filter filter = engram_prepared_filter(prepared, request->filter);
     struct round round = {
         .context = {.prepared = prepared,
                     .queries = queries,
