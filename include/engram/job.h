@@ -16,11 +16,7 @@
 extern "C" {
 #endif
 
-enum engram_job_stage {
-    ENGRAM_STAGE_READ = 0,
-    ENGRAM_STAGE_SEARCH = 1,
-    ENGRAM_STAGE_WRITE = 2
-};
+enum engram_job_stage { ENGRAM_STAGE_READ = 0, ENGRAM_STAGE_SEARCH = 1, ENGRAM_STAGE_WRITE = 2 };
 
 /* Called about ten times a second by the calling thread; `done` and `total` are rows while
  * reading and writing, pairs while searching. */
@@ -30,28 +26,28 @@ typedef void (*engram_job_progress_fn)(void *context, enum engram_job_stage stag
 /* One job. Strings are borrowed for the duration of the call. Start from ENGRAM_JOB_OPTIONS_INIT.
  * A SET names a dataset in INPUT, another file (its layout decides), or "FILE.h5::PATH". */
 struct engram_job_options {
-    size_t size;            /* sizeof(struct engram_job_options) */
-    const char *input;      /* path of the input file; only ever opened for reading */
-    const char *output;     /* path of the result */
-    const char *base;       /* SET, or NULL: the layout decides */
-    const char *queries;    /* SET, or NULL */
-    const char *ids;        /* dataset of row ids in the file of the set, or NULL: recognised */
-    bool self;              /* queries = base; a row never matches itself */
-    int64_t base_rows[2];   /* half-open row range; {0, -1}: all rows */
+    size_t size;          /* sizeof(struct engram_job_options) */
+    const char *input;    /* path of the input file; only ever opened for reading */
+    const char *output;   /* path of the result */
+    const char *base;     /* SET, or NULL: the layout decides */
+    const char *queries;  /* SET, or NULL */
+    const char *ids;      /* dataset of row ids in the file of the set, or NULL: recognised */
+    bool self;            /* queries = base; a row never matches itself */
+    int64_t base_rows[2]; /* half-open row range; {0, -1}: all rows */
     int64_t query_rows[2];
-    bool metric_given;      /* else the file decides (attribute `distance`), else cosine */
+    bool metric_given; /* else the file decides (attribute `distance`), else cosine */
     enum engram_metric metric;
-    int64_t k;              /* 0: not given (10 for a k-NN job, no limit with a threshold) */
+    int64_t k; /* 0: not given (10 for a k-NN job, no limit with a threshold) */
     bool max_distance_given;
     double max_distance;
     bool min_similarity_given;
     double min_similarity;
-    int compress;           /* deflate level of the results, 0 .. 9 */
-    int threads;            /* 0: OMP_NUM_THREADS, else what the machine allows */
-    const char *isa;        /* NULL: ENGRAM_ISA, else the best there is */
+    int compress;    /* deflate level of the results, 0 .. 9 */
+    int threads;     /* 0: OMP_NUM_THREADS, else what the machine allows */
+    const char *isa; /* NULL: ENGRAM_ISA, else the best there is */
     enum engram_filter filter;
-    bool force;             /* replace an existing OUTPUT */
-    const int *cancel;      /* as in engram_search_options */
+    bool force;                      /* replace an existing OUTPUT */
+    const int *cancel;               /* as in engram_search_options */
     engram_job_progress_fn progress; /* or NULL */
     void *progress_context;
     struct engram_log log;
@@ -59,7 +55,7 @@ struct engram_job_options {
 
 #define ENGRAM_JOB_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        .size = sizeof(struct engram_job_options), .base_rows = {0, -1}, .query_rows = {0, -1}     \
+        .size = sizeof(struct engram_job_options), .base_rows = {0, -1}, .query_rows = { 0, -1 }   \
     }
 
 enum engram_job_outcome {
@@ -71,17 +67,17 @@ enum engram_job_outcome {
 struct engram_job_report {
     enum engram_job_outcome outcome;
     enum engram_metric metric;
-    char metric_reason[128];  /* "attribute `distance` is \"angular\"", "default", ... */
+    char metric_reason[128]; /* "attribute `distance` is \"angular\"", "default", ... */
     bool self;
-    int64_t k;                /* INT64_MAX: no limit */
-    bool pairs_result;        /* /pairs rather than /neighbors */
-    int64_t base_count;       /* rows searched (after row ranges) */
+    int64_t k;          /* INT64_MAX: no limit */
+    bool pairs_result;  /* /pairs rather than /neighbors */
+    int64_t base_count; /* rows searched (after row ranges) */
     int64_t query_count;
     int64_t dim;
     enum engram_dtype base_dtype; /* as searched: float32 or float64 */
-    uint64_t answers;         /* neighbours or pairs written */
+    uint64_t answers;             /* neighbours or pairs written */
     double read_seconds;
-    double search_seconds;    /* packing included */
+    double search_seconds; /* packing included */
     double write_seconds;
     struct engram_search_stats search;
 };
@@ -90,9 +86,10 @@ struct engram_job_report {
  * same folder, synced and renamed. `report` may be NULL.
  * Errors: USAGE; NO_INPUT, PERMISSION, DATA, PLUGIN, IO about the input; CANT_CREATE (OUTPUT
  * exists and is not this job's finished result, or its folder cannot be written); IO (write
- * failed, disk full); RESOURCE; CANCELLED. On every error there is no new OUTPUT and no leftover. */
-ENGRAM_API ENGRAM_MUST_CHECK enum engram_status
-engram_job_run(const struct engram_job_options *options, struct engram_job_report *report);
+ * failed, disk full); RESOURCE; CANCELLED. On every error there is no new OUTPUT and no leftover.
+ */
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_job_run(
+    const struct engram_job_options *options, struct engram_job_report *report);
 
 /* What a verification found. A *swap* is an answer that differs from the scan but whose distance
  * agrees with the scan's at the same rank within the rounding bound; it counts as agreement. */
@@ -101,11 +98,11 @@ struct engram_verify_report {
     int64_t queries_total;
     int64_t answers_checked;
     int64_t swaps;
-    int64_t errors;           /* answers that are wrong or missing */
+    int64_t errors; /* answers that are wrong or missing */
     int64_t first_error_query;
     double largest_difference; /* of a distance from the scan's, relative to its scale */
-    bool has_truth;           /* the input file holds neighbours of its own */
-    double recall_by_index;   /* of our result against that truth, 0 .. 1 */
+    bool has_truth;            /* the input file holds neighbours of its own */
+    double recall_by_index;    /* of our result against that truth, 0 .. 1 */
     double recall_by_distance;
 };
 
@@ -113,9 +110,8 @@ struct engram_verify_report {
  * the job's semantic options are taken from the result; base and queries must be given when they
  * were given to the job and name another file. `sample`: number of queries checked, spread
  * evenly; 0: all. Returns ENGRAM_DIFFERENT when errors were found; else as engram_job_run. */
-ENGRAM_API ENGRAM_MUST_CHECK enum engram_status
-engram_job_verify(const struct engram_job_options *options, int64_t sample,
-                  struct engram_verify_report *report);
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_job_verify(
+    const struct engram_job_options *options, int64_t sample, struct engram_verify_report *report);
 
 #ifdef __cplusplus
 }

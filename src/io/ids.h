@@ -9,8 +9,8 @@
 
 struct engram_ids {
     int64_t count;
-    size_t width;  /* bytes of the longest id, at least 1 */
-    char *text;    /* count x width bytes, NUL-padded, not terminated when an id fills its place */
+    size_t width; /* bytes of the longest id, at least 1 */
+    char *text;   /* count x width bytes, NUL-padded, not terminated when an id fills its place */
 };
 
 /* Reads rows [first, last) of the string dataset `dataset` of file `path` (fixed or variable
