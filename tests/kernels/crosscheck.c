@@ -63,7 +63,7 @@ static double random_value(void)
     case 1:
         return -0.0;
     default:
-        return ldexp((double)random_in(-(1 << 30), 1 << 30), random_in(-50, -10));
+        return ldexp((double)random_in(-(1 << 29), 1 << 29), random_in(-49, -9));
     }
 }
 
