@@ -5,14 +5,15 @@
 /* Pairs scored in one call of the canonical kernel; a few cache lines of results. */
 #define BATCH 256
 
-/* When more than one pair in eight survives the filter, scoring the survivors one by one costs
- * more than scoring everything in tiles; after so many blocks the filter gets another chance. */
-#define HEAVY_SHARE 8
+/* Scoring a survivor by itself costs about three times what a pair costs in a canonical tile. When
+ * more than one pair in three survives, the next blocks are scored in tiles, without the filter;
+ * then it gets another chance. */
+#define HEAVY_SHARE 3
 #define HEAVY_BLOCKS 8
 
 /* .. but not before so many times the buffered answers were seen: until then the limits are far
  * from their final place. */
-#define SETTLED 32
+#define SETTLED 64
 
 /* The item at work. All arrays lie in its scratch memory. */
 struct block {
@@ -45,6 +46,14 @@ static size_t step_candidates(const struct engram_block_context *context)
     return context->collector->tiling.block_panels * filter->panel_rows(context->prepared) *
            filter->strip_queries(context->prepared);
 }
+
+/* A filtered scan under way. */
+struct scan {
+    int64_t width;    /* rows of a panel */
+    uint64_t settled; /* rows to be seen before the share of survivors means anything */
+    uint64_t seen;
+    int heavy; /* steps still to go without the filter */
+};
 
 static size_t wide_stride(const struct engram_prepared *prepared)
 {
@@ -274,36 +283,63 @@ static void skip_other_half(struct block *b)
     }
 }
 
-/* The filtered scan. Steps start with a single panel, because until the first limits are known
- * everything survives. */
+/* One step of the filtered scan: panels [panel, panel + panels). */
+static void scan_step(struct block *b, struct scan *scan, size_t panel, size_t panels)
+{
+    int64_t first = (int64_t)panel * scan->width;
+    int64_t last = (int64_t)(panel + panels) * scan->width;
+    last = last < b->item->last_row ? last : b->item->last_row;
+    scan->seen += (uint64_t)(last - first);
+    if (scan->heavy > 0) {
+        scan_canonical(b, first, last);
+        scan->heavy--;
+    } else {
+        uint64_t found = scan_panels(b, panel, panels);
+        uint64_t pairs = (uint64_t)(last - first) * b->queries;
+        scan->heavy = scan->seen >= scan->settled && found > pairs / HEAVY_SHARE ? HEAVY_BLOCKS : 0;
+    }
+    report(b, last - first);
+}
+
+static size_t gcd(size_t a, size_t b)
+{
+    while (b != 0) {
+        size_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* The filtered scan. Base blocks are visited by a stride near the golden section of their number,
+ * so that the first few are a sample of the whole: sets are often ordered (by frequency, by
+ * class), and limits learnt from one end would be poor at the other. The first block goes in
+ * steps that start with a single panel, because until there are limits everything survives. */
 static enum engram_status scan_filtered(struct block *b)
 {
-    int64_t width = (int64_t)b->context->filter->panel_rows(b->context->prepared);
-    size_t most = b->context->collector->tiling.block_panels;
-    size_t panel = (size_t)(b->first_row / width);
-    size_t end = (size_t)((b->item->last_row + width - 1) / width);
-    uint64_t settled = SETTLED * b->context->collector->ops->kept(b->context->collector);
-    int heavy = 0;
+    const struct engram_collector *collector = b->context->collector;
+    struct scan scan = {
+        .width = (int64_t)b->context->filter->panel_rows(b->context->prepared),
+        .settled = SETTLED * collector->ops->kept(collector),
+    };
+    size_t most = collector->tiling.block_panels;
+    size_t begin = (size_t)(b->first_row / scan.width);
+    size_t end = (size_t)((b->item->last_row + scan.width - 1) / scan.width);
+    size_t blocks = end > begin ? (end - begin + most - 1) / most : 0;
+    size_t stride = (size_t)((double)blocks * 0.618) + 1;
 
-    for (size_t step = 1; panel < end; step = step * 2 < most ? step * 2 : most) {
-        size_t panels = end - panel < step ? end - panel : step;
-        int64_t first = (int64_t)panel * width;
-        int64_t last = (int64_t)(panel + panels) * width;
-        last = last < b->item->last_row ? last : b->item->last_row;
-        if (engram_request_cancelled(b->context->request)) {
-            return ENGRAM_ERR_CANCELLED;
+    while (gcd(stride, blocks) > 1) {
+        stride++;
+    }
+    for (size_t i = 0, at = 0; i < blocks; i++, at = (at + stride) % blocks) {
+        size_t panel = begin + at * most;
+        size_t last = panel + most < end ? panel + most : end;
+        for (size_t step = i == 0 ? 1 : most; panel < last; panel += step, step *= 2) {
+            if (engram_request_cancelled(b->context->request)) {
+                return ENGRAM_ERR_CANCELLED;
+            }
+            scan_step(b, &scan, panel, last - panel < step ? last - panel : step);
         }
-        if (heavy > 0) {
-            scan_canonical(b, first, last);
-            heavy--;
-        } else {
-            uint64_t found = scan_panels(b, panel, panels);
-            uint64_t pairs = (uint64_t)(last - first) * b->queries;
-            bool judge = step == most && (uint64_t)(last - b->first_row) >= settled;
-            heavy = judge && found > pairs / HEAVY_SHARE ? HEAVY_BLOCKS : 0;
-        }
-        report(b, last - first);
-        panel += panels;
     }
     return ENGRAM_OK;
 }

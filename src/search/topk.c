@@ -7,8 +7,9 @@
 #include "base/size.h"
 #include "search/collector.h"
 
-/* Room beyond twice k: with k = 1 a partition every second answer would be too often. */
-#define SLACK 16
+/* Room beyond k. The larger it is, the rarer are partitions, but the longer a limit stays as it
+ * is: with room for c k answers about k (c - 1) ln(n / k) / ln(c) are scored. */
+#define SLACK_MIN 8
 
 struct topk_state {
     const struct engram_topk *topk;
@@ -22,7 +23,7 @@ void engram_topk_init(struct engram_topk *topk)
     int64_t k = topk->common.request->k;
     int64_t rows = topk->common.base_rows;
     topk->keep = (size_t)(k < rows ? k : rows);
-    topk->capacity = 2 * topk->keep + SLACK;
+    topk->capacity = topk->keep + topk->keep / 2 + SLACK_MIN;
     if (topk->capacity > (size_t)rows) {
         topk->capacity = (size_t)rows;
     }
