@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures engram against the machine's peak and against its peers; see src/README.md.
+"""Measures engram against the machine's peak and against its peers.
 
 scripts/bench.sh (`make bench`) finds or makes an interpreter that has the peers and calls this."""
 
@@ -76,8 +76,11 @@ def tune_peers(blas):
     library = ctypes.CDLL(os.path.join(ROOT, os.environ.get("BUILD", "build"),
                                        "libengram-bench.so"))
     library.engram_bench_set_chosen.restype = ctypes.c_char_p
+    chosen_set = library.engram_bench_set_chosen()
+    if chosen_set is None:  # and it has said why
+        sys.exit(64)
     core, simd = {b"avx512": ("SkylakeX", "AVX512"), b"avx2": ("Haswell", "AVX2")}.get(
-        library.engram_bench_set_chosen(), (None, None))
+        chosen_set, (None, None))
     if blas is not None or core is not None:
         os.environ["OPENBLAS_CORETYPE"] = blas or core
     if simd is not None:
@@ -152,6 +155,7 @@ class Bench:
             fact("missing", f"{name}: {why}")
         for name, text in self.peers.pools.items():
             fact("BLAS", f"{name}: {text}")
+        fact("GloVe", self.options.glove)
         fact("kernels", f"{self.isa}, {self.threads} threads")
         for name in self.library.sets():
             one, team, integer = [], [], []
@@ -189,15 +193,27 @@ class Bench:
         if self.wrong:
             self.report.line(f"OURS WAS WRONG in {self.wrong} answers.")
 
+    def program_lines(self, row, part, *arguments):
+        """engram-bench PART: its table, and its JSON lines under the row's name."""
+        command = [os.path.join(self.build, "engram-bench"), part, *arguments, "--threads",
+                   str(self.threads)]
+        if not self.options.json:
+            self.report.line(self.output_of(command).rstrip())
+            return
+        for line in self.output_of([*command, "--json"]).splitlines():
+            entry = json.loads(line)
+            name = entry["name"]
+            name = name if name.startswith(row + "/") else f"{row}/{name}"
+            self.report.value(name, entry["value"], entry["unit"])
+            self.report.line(f"{name:<50} {entry['value']:12g} {entry['unit']}")
+
+    @staticmethod
+    def output_of(command):
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
     def program(self, part):
-        """engram-bench PART, whose output has our form."""
-        arguments = [os.path.join(self.build, "engram-bench"), part, "--threads",
-                     str(self.threads)]
         self.report.row(part, "engram-bench " + part)
-        text = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True).stdout
-        self.report.line(text.rstrip())
-        if self.options.json:
-            subprocess.run([*arguments, "--json"], check=True)
+        self.program_lines(part, part)
 
 
 def cpu_name():
@@ -245,7 +261,9 @@ def chosen(options):
         names = [*PROGRAMS, *(name for name, _, _ in rows.ROWS)]
         picked = [n for n in names if any(fnmatch.fnmatch(n, p) for p in options.only)]
         if not picked:
-            sys.exit(f"bench: --only {' '.join(options.only)}: no such row; --list shows them")
+            print(f"bench: --only {' '.join(options.only)}: no such row; --list shows them",
+                  file=sys.stderr)
+            sys.exit(64)
         return picked
     return [*PROGRAMS, *(name for name, quick, _ in rows.ROWS if options.full or quick)]
 

@@ -21,7 +21,7 @@ def row(name, quick=True):
 def sample(bench, rows, queries, dim):
     """How many of the queries a slow peer gets: its time is linear in them."""
     guess = 2e-9 * rows * queries * dim / (40.0 * bench.threads)
-    if guess <= bench.peer_limit:
+    if guess <= 2 * bench.peer_limit:
         return queries
     return min(queries, max(200, int(queries * bench.peer_limit / guess)))
 
@@ -272,6 +272,16 @@ def files(bench, name, data, k, gzip):
                                                       file["neighbors"][()]))
 
 
+def reading(bench, name, data, gzip):
+    """Rows into memory: ours on one and all threads, H5Dread, plain reads; engram-bench measures
+    them in turns."""
+    source = os.path.join(bench.folder, "read.h5")
+    write_input(bench, source, data, gzip)
+    bench.report.row(name, f"{len(data.base):,} x {data.base.shape[1]} float32 from "
+                           f"{bench.folder_kind}, {'gzip and shuffle' if gzip else 'contiguous'}")
+    bench.program_lines(name, "read", source, "train")
+
+
 def small_job(bench, name, data):
     """Start-up, planning, reading, publishing: everything but the work."""
     import h5py
@@ -369,6 +379,16 @@ def _(bench, name):
 @row("glove-file-gzip")
 def _(bench, name):
     files(bench, name, bench.glove(), 10, gzip=True)
+
+
+@row("read-contiguous")
+def _(bench, name):
+    reading(bench, name, bench.glove(), gzip=False)
+
+
+@row("read-gzip")
+def _(bench, name):
+    reading(bench, name, bench.glove(), gzip=True)
 
 
 @row("glove-scaling")
