@@ -88,6 +88,13 @@ static enum engram_status run_unit(struct engram_job_state *job,
     return status;
 }
 
+static enum engram_filter plan_filter(const struct engram_job_state *job)
+{
+    bool open =
+        job->options->filter == ENGRAM_FILTER_AUTO && job->plan.filter != ENGRAM_FILTER_CANONICAL;
+    return open ? ENGRAM_FILTER_AUTO : job->plan.filter;
+}
+
 static struct engram_request make_request(struct engram_job_state *job)
 {
     return (struct engram_request){
@@ -96,7 +103,7 @@ static struct engram_request make_request(struct engram_job_state *job)
         .max_key = job->inputs.max_distance,
         .min_score = job->inputs.min_similarity,
         .self = job->inputs.self,
-        .filter = job->plan.filter,
+        .filter = plan_filter(job),
         .threads = job->plan.threads,
         .cancel = job->options->cancel,
         .progress = engram_stage_tell,
@@ -116,7 +123,8 @@ static enum engram_status search_slab(struct engram_job_state *job, const struct
 
     base.dim = job->inputs.base.dataset->dims[1];
     options.metric = job->inputs.metric;
-    options.filter = job->plan.filter;
+    /* AUTO leaves the choice between filters to a look at the data. */
+    options.filter = plan_filter(job);
     options.isa = job->plan.isa;
     options.threads = job->plan.threads;
     options.cancel = job->options->cancel;

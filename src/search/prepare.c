@@ -1,5 +1,6 @@
 /* Preparing a base set: look at every row, take what must be copied, pack. */
 #include "search/filter.h"
+#include "search/sample.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -177,10 +178,16 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
     /* A prepared set is made to be searched often: AUTO means many queries here. */
     enum engram_filter filter =
         engram_filter_choose(options->filter, INT64_MAX, base->rows, base->dim);
+    if (status == ENGRAM_OK && filter == ENGRAM_FILTER_INT) {
+        status = engram_int_pack_make(prepared, survey.largest, team, log);
+        if (status == ENGRAM_OK && options->filter == ENGRAM_FILTER_AUTO &&
+            !engram_int_pack_tells(prepared)) {
+            engram_int_pack_free(&prepared->codes);
+            filter = ENGRAM_FILTER_F32;
+        }
+    }
     if (status == ENGRAM_OK && filter == ENGRAM_FILTER_F32) {
         status = engram_f32_pack_make(prepared, survey.largest, team, log);
-    } else if (status == ENGRAM_OK && filter == ENGRAM_FILTER_INT) {
-        status = engram_int_pack_make(prepared, survey.largest, team, log);
     }
     return status;
 }
