@@ -1,0 +1,228 @@
+#include "job/check.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static double element(const struct engram_set *set, int64_t row, int64_t i)
+{
+    const unsigned char *data = (const unsigned char *)set->data + (size_t)row * set->stride;
+    return set->dtype == ENGRAM_F32 ? (double)((const float *)(const void *)data)[i]
+                                    : ((const double *)(const void *)data)[i];
+}
+
+/* Copies a row; false when it is not finite. `*scale` is its largest magnitude. */
+static bool load_row(const struct engram_set *set, int64_t row, double *out, double *scale)
+{
+    bool finite = true;
+    *scale = 0;
+    for (int64_t i = 0; i < set->dim; i++) {
+        out[i] = element(set, row, i);
+        finite = finite && isfinite(out[i]);
+        *scale = fabs(out[i]) > *scale ? fabs(out[i]) : *scale;
+    }
+    return finite;
+}
+
+/* Key and similarity of a pair by textbook formulas; `error` bounds what float64 rounding can do
+ * to this key and to the canonical one together: each sums dim terms, so each errs by at most
+ * (dim + 8) 2^-53 of the sum of magnitudes. */
+static double plain_key(enum engram_metric metric, const double *q, double q_scale, const double *x,
+                        double x_scale, int64_t dim, double *error)
+{
+    double unit = 2 * (double)(dim + 8) * 0x1p-53;
+    double dot = 0;
+    double magnitude = 0;
+    double squares[2] = {0, 0};
+    double apart = 0;
+    /* Cosine does not depend on scale; without it, 1e300 squared would be infinite. */
+    double qs = metric == ENGRAM_COSINE && q_scale > 0 ? q_scale : 1;
+    double xs = metric == ENGRAM_COSINE && x_scale > 0 ? x_scale : 1;
+
+    for (int64_t i = 0; i < dim; i++) {
+        double a = q[i] / qs;
+        double b = x[i] / xs;
+        dot += a * b;
+        magnitude += fabs(a * b);
+        squares[0] += a * a;
+        squares[1] += b * b;
+        apart += (q[i] - x[i]) * (q[i] - x[i]);
+    }
+    switch (metric) {
+    case ENGRAM_COSINE:
+        *error = 4 * unit;
+        if (squares[0] == 0 || squares[1] == 0) {
+            return 1;
+        }
+        return 1 - fmax(-1, fmin(1, dot / (sqrt(squares[0]) * sqrt(squares[1]))));
+    case ENGRAM_IP:
+        *error = unit * magnitude + (double)dim * 0x1p-1073;
+        return -dot;
+    case ENGRAM_L2:
+        *error = unit * sqrt(apart) + sqrt((double)dim) * 0x1p-536;
+        return sqrt(apart);
+    default:
+        *error = unit * apart + (double)dim * 0x1p-1073;
+        return apart;
+    }
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Scans the base for query `q`; returns how many rows are eligible, or -1: the query is not. */
+static int64_t scan(const struct engram_check *check, struct engram_check_room *room, int64_t q)
+{
+    double q_scale;
+    double x_scale;
+    int64_t eligible = 0;
+    if (!load_row(&check->queries, q, room->query, &q_scale)) {
+        return -1;
+    }
+    for (int64_t r = 0; r < check->base.rows; r++) {
+        bool self = check->info.self && q + check->query_first == r + check->base_first;
+        room->answered[r] = false;
+        room->keys[r] = NAN;
+        if (!load_row(&check->base, r, room->row, &x_scale) || self) {
+            continue;
+        }
+        room->keys[r] = plain_key(check->info.metric, room->query, q_scale, room->row, x_scale,
+                                  check->base.dim, &room->errors[r]);
+        room->sorted[eligible++] = room->keys[r];
+    }
+    qsort(room->sorted, (size_t)eligible, sizeof *room->sorted, compare_doubles);
+    return eligible;
+}
+
+/* Whether a key lies within the limits: 1 yes, 0 no, -1 too near to tell. */
+static int within_limits(const struct engram_result_info *info, double key, double error)
+{
+    double similarity = info->metric == ENGRAM_COSINE ? 1 - key : -key;
+    int verdict = 1;
+    if (!isnan(info->max_distance)) {
+        verdict = key + error < info->max_distance ? 1 : key - error > info->max_distance ? 0 : -1;
+    }
+    if (!isnan(info->min_similarity) && verdict != 0) {
+        int other = similarity - error > info->min_similarity   ? 1
+                    : similarity + error < info->min_similarity ? 0
+                                                                : -1;
+        verdict = other < verdict ? other : verdict;
+        verdict = other == 0 ? 0 : verdict;
+    }
+    return verdict;
+}
+
+/* A stored float32 against a key: the difference beyond float32 rounding, relative to the key. */
+static double difference(float stored, double key)
+{
+    if (isinf(stored)) {
+        return fabs(key) > 0x1.fffffep127 ? 0 : INFINITY;
+    }
+    double rounding = fabs(key) * 0x1p-24 + 0x1p-150;
+    double beyond = fabs((double)stored - key) - rounding;
+    return beyond <= 0 ? 0 : beyond / (fabs(key) > 1 ? fabs(key) : 1);
+}
+
+/* Checks answer i of a query; false: it is wrong. */
+static bool check_answer(const struct engram_check *check, struct engram_check_room *room,
+                         int64_t i, int64_t row, float distance, struct engram_finding *finding)
+{
+    int64_t local = row - check->base_first;
+    if (local < 0 || local >= check->base.rows || isnan(room->keys[local]) ||
+        room->answered[local]) {
+        return false;
+    }
+    room->answered[local] = true;
+    double key = room->keys[local];
+    double slack = 2 * room->errors[local];
+    double off = difference(distance, key);
+    finding->difference = off > finding->difference ? off : finding->difference;
+    if (off * (fabs(key) > 1 ? fabs(key) : 1) > slack ||
+        within_limits(&check->info, key, slack) == 0) {
+        return false;
+    }
+    /* With k, the i-th answer must be as near as the i-th of the scan. */
+    if (check->info.k != INT64_MAX && key != room->sorted[i]) {
+        if (fabs(key - room->sorted[i]) > 2 * slack) {
+            return false;
+        }
+        finding->swaps++;
+    }
+    return true;
+}
+
+/* Rows that had to be answered and were not. */
+static int64_t missing(const struct engram_check *check, const struct engram_check_room *room,
+                       int64_t eligible, int64_t count)
+{
+    int64_t expected = 0;
+    int64_t unsure = 0;
+    int64_t absent = 0;
+    for (int64_t r = 0; r < check->base.rows; r++) {
+        if (isnan(room->keys[r])) {
+            continue;
+        }
+        int within = within_limits(&check->info, room->keys[r], 2 * room->errors[r]);
+        expected += within == 1;
+        unsure += within < 0;
+        absent += within == 1 && !room->answered[r];
+    }
+    if (check->info.k == INT64_MAX) {
+        return absent;
+    }
+    /* The i-th answers were compared with the i-th of the scan: only their number is left. */
+    int64_t least = expected < check->info.k ? expected : check->info.k;
+    int64_t most = expected + unsure < check->info.k ? expected + unsure : check->info.k;
+    (void)eligible;
+    return count < least ? least - count : count > most ? count - most : 0;
+}
+
+struct engram_finding engram_check_query(const struct engram_check *check,
+                                         struct engram_check_room *room, int64_t q, int64_t count,
+                                         const int64_t *rows, const float *distances)
+{
+    struct engram_finding finding = {.answers = count};
+    int64_t eligible = scan(check, room, q);
+    if (eligible < 0) {
+        finding.errors = count;
+        return finding;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        bool ordered = i == 0 || distances[i - 1] <= distances[i];
+        if (i >= eligible || !ordered ||
+            !check_answer(check, room, i, rows[i], distances[i], &finding)) {
+            finding.errors++;
+        }
+    }
+    finding.errors += missing(check, room, eligible, count);
+    return finding;
+}
+
+void engram_check_room_free(struct engram_check_room *room)
+{
+    free(room->query);
+    free(room->row);
+    free(room->keys);
+    free(room->errors);
+    free(room->sorted);
+    free(room->answered);
+}
+
+bool engram_check_room_make(const struct engram_check *check, struct engram_check_room *room)
+{
+    size_t dim = (size_t)check->base.dim + 1;
+    size_t rows = (size_t)check->base.rows + 1;
+    *room = (struct engram_check_room){
+        .query = calloc(dim, sizeof(double)),
+        .row = calloc(dim, sizeof(double)),
+        .keys = calloc(rows, sizeof(double)),
+        .errors = calloc(rows, sizeof(double)),
+        .sorted = calloc(rows, sizeof(double)),
+        .answered = calloc(rows, sizeof(bool)),
+    };
+    return room->query != NULL && room->row != NULL && room->keys != NULL && room->errors != NULL &&
+           room->sorted != NULL && room->answered != NULL;
+}
