@@ -14,6 +14,7 @@
 # PREFIX     where `make install` puts things                         [/usr/local]
 # DESTDIR    staging root put in front of PREFIX                      []
 # HDF5_DIR   root of an HDF5 installation                             [found, see scripts/find-hdf5.sh]
+# NO_LIBDEFLATE 1: inflate by zlib even where libdeflate is installed [0]
 # PYTHON     interpreter with h5py and numpy, for the tests           [found]
 # NO_INSTALL 1: test, demo, check and bench never install anything    [0]
 # BENCH      options of `make bench`, such as --full                  [--quick]
@@ -129,6 +130,14 @@ $(error $(shell scripts/find-hdf5.sh --libs 2>&1))
 endif
 endif
 
+# Optional: inflates more than twice as fast as zlib, which stays required.
+NO_LIBDEFLATE ?= 0
+ifeq ($(filter-out 0,$(NO_LIBDEFLATE)),)
+pkg_config := $(or $(PKG_CONFIG),pkg-config)
+libdeflate_libs := $(shell $(pkg_config) --libs libdeflate 2>/dev/null)
+libdeflate_cflags := $(if $(libdeflate_libs),-DENGRAM_HAVE_LIBDEFLATE $(shell $(pkg_config) --cflags libdeflate 2>/dev/null))
+endif
+
 warnings := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes \
             -Wmissing-prototypes -Wvla -Wcast-qual -Wformat=2 -Wundef \
             $(if $(filter-out 0,$(WERROR)),-Werror)
@@ -147,7 +156,7 @@ endif
 cflags_io := $(patsubst -I%,-isystem %,$(HDF5_CFLAGS))
 ldflags := -fopenmp -Wl,--as-needed $(if $(sanitize),-fsanitize=$(SANITIZE))
 libs := -lm
-libs_h5 := $(HDF5_LIBS) -lz -ldl -lpthread
+libs_h5 := $(HDF5_LIBS) $(libdeflate_libs) -lz -ldl -lpthread
 
 # Flags of single files. The table of kernels is chosen at run time, so only these files may use
 # instructions beyond the baseline.
@@ -184,7 +193,7 @@ bench-library: $(BUILD)/libengram-bench.so
 
 # ---- stamps: rewritten only when their text changes
 flags_text := $(cc_version) $(CC) $(CFLAGS) $(cflags) $(cflags_io) $(LDFLAGS) $(ldflags) $(libs) $(libs_h5) \
-              $(isa_avx2) $(isa_avx512)
+              $(libdeflate_cflags) $(isa_avx2) $(isa_avx512)
 sources_text := $(core_src) $(h5_src) $(cli_src) $(bench_src)
 stamp = mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' >$@.new; \
         if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
@@ -195,6 +204,7 @@ $(BUILD)/obj/sources: FORCE
 
 # ---- objects
 $(BUILD)/obj/io/%.o: cflags += $(cflags_io)
+$(BUILD)/obj/io/codec.o: cflags += $(patsubst -I%,-isystem %,$(libdeflate_cflags))
 ifneq ($(is_x86_64),)
 $(BUILD)/obj/kernels/avx2.o: cflags += $(isa_avx2)
 $(BUILD)/obj/kernels/avx512.o: cflags += $(isa_avx512)
@@ -262,7 +272,7 @@ $(BUILD)/tests/%: tests/unit/%.c $$(wildcard tests/unit/$$*.flags) $(cli_a) $(be
 
 # ---- installation
 pc_edit = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-              -e 's|@VERSION@|$(VERSION)|' -e 's|@HDF5_LIBS@|$(HDF5_LIBS)|'
+              -e 's|@VERSION@|$(VERSION)|' -e 's|@HDF5_LIBS@|$(strip $(HDF5_LIBS) $(libdeflate_libs))|'
 dest_lib := $(DESTDIR)$(LIBDIR)
 install: all
 	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(dest_lib)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/engram $(DESTDIR)$(MANDIR)/man1

@@ -1,8 +1,14 @@
 #include "io/codec.h"
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#define ZLIB_CONST
 #include <zlib.h>
+#ifdef ENGRAM_HAVE_LIBDEFLATE
+#include <libdeflate.h>
+#endif
 
 #include "base/size.h"
 
@@ -56,3 +62,133 @@ enum engram_status engram_codec_pack(const void *data, size_t size, size_t chunk
     *packed_size = (size_t)length;
     return ENGRAM_OK;
 }
+
+static const char damaged[] = "its deflate stream is damaged";
+static const char too_long[] = "it inflates to more bytes than its shape takes";
+static const char too_short[] = "it inflates to fewer bytes than its shape takes";
+
+#ifdef ENGRAM_HAVE_LIBDEFLATE
+
+struct engram_inflater {
+    struct libdeflate_decompressor *library;
+};
+
+const char *engram_inflater_name(void)
+{
+    return "libdeflate";
+}
+
+struct engram_inflater *engram_inflater_create(void)
+{
+    struct engram_inflater *inflater = calloc(1, sizeof *inflater);
+
+    if (inflater == NULL) {
+        return NULL;
+    }
+    inflater->library = libdeflate_alloc_decompressor();
+    if (inflater->library == NULL) {
+        free(inflater);
+        return NULL;
+    }
+    return inflater;
+}
+
+void engram_inflater_free(struct engram_inflater *inflater)
+{
+    if (inflater != NULL) {
+        libdeflate_free_decompressor(inflater->library);
+        free(inflater);
+    }
+}
+
+enum engram_status engram_inflate(struct engram_inflater *inflater, const void *packed,
+                                  size_t packed_size, void *data, size_t size, const char **why)
+{
+    size_t got = 0;
+
+    switch (libdeflate_zlib_decompress(inflater->library, packed, packed_size, data, size, &got)) {
+    case LIBDEFLATE_SUCCESS:
+        *why = too_short;
+        return got == size ? ENGRAM_OK : ENGRAM_ERR_DATA;
+    case LIBDEFLATE_INSUFFICIENT_SPACE:
+        *why = too_long;
+        return ENGRAM_ERR_DATA;
+    default:
+        *why = damaged;
+        return ENGRAM_ERR_DATA;
+    }
+}
+
+#else
+
+struct engram_inflater {
+    z_stream stream;
+};
+
+const char *engram_inflater_name(void)
+{
+    return "zlib";
+}
+
+struct engram_inflater *engram_inflater_create(void)
+{
+    struct engram_inflater *inflater = calloc(1, sizeof *inflater);
+
+    if (inflater == NULL || inflateInit(&inflater->stream) != Z_OK) {
+        free(inflater);
+        return NULL;
+    }
+    return inflater;
+}
+
+void engram_inflater_free(struct engram_inflater *inflater)
+{
+    if (inflater != NULL) {
+        (void)inflateEnd(&inflater->stream); /* fails only for a stream that is not one */
+        free(inflater);
+    }
+}
+
+/* zlib counts in 32 bits: both sides are fed in pieces. */
+static uInt piece(size_t left)
+{
+    return left < UINT32_MAX / 2 ? (uInt)left : UINT32_MAX / 2;
+}
+
+enum engram_status engram_inflate(struct engram_inflater *inflater, const void *packed,
+                                  size_t packed_size, void *data, size_t size, const char **why)
+{
+    z_stream *stream = &inflater->stream;
+    size_t in_left = packed_size;
+    size_t out_left = size;
+    int code = inflateReset(stream);
+
+    stream->next_in = packed;
+    stream->next_out = data;
+    stream->avail_in = 0;
+    stream->avail_out = 0;
+    while (code == Z_OK) {
+        if (stream->avail_in == 0) {
+            stream->avail_in = piece(in_left);
+            in_left -= stream->avail_in;
+        }
+        if (stream->avail_out == 0) {
+            stream->avail_out = piece(out_left);
+            out_left -= stream->avail_out;
+        }
+        code = inflate(stream, Z_NO_FLUSH); /* Z_BUF_ERROR: no way on, input or room is missing */
+    }
+    bool full = stream->avail_out == 0 && out_left == 0;
+    if (code == Z_MEM_ERROR) {
+        *why = "zlib found no memory";
+        return ENGRAM_ERR_RESOURCE;
+    }
+    if (code == Z_STREAM_END) {
+        *why = too_short;
+        return full ? ENGRAM_OK : ENGRAM_ERR_DATA;
+    }
+    *why = code == Z_BUF_ERROR && full && stream->avail_in > 0 ? too_long : damaged;
+    return ENGRAM_ERR_DATA;
+}
+
+#endif

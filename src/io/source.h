@@ -2,6 +2,8 @@
 #ifndef ENGRAM_IO_SOURCE_H
 #define ENGRAM_IO_SOURCE_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "engram/search.h"
@@ -12,8 +14,8 @@
 #define ENGRAM_ROW_GRAIN 1024
 
 /* Rows [first_row, first_row + set.rows) of the dataset, as float32 where every stored value is
- * exact in float32, else float64, the stride filled in. The memory belongs to the source and stays valid until the next
- * call of engram_source_next or engram_source_close. */
+ * exact in float32, else float64, the stride filled in. The memory belongs to the source and stays
+ * valid until the next call of engram_source_next or engram_source_close. */
 struct engram_slab {
     struct engram_set set; /* set.rows == 0: the end */
     int64_t first_row;
@@ -23,7 +25,9 @@ struct engram_source;
 
 /* Opens rows [first, last) of `dataset` in the file `path`, to be given in slabs of at most
  * `slab_rows` rows (rounded up to the grain; INT64_MAX: one slab). `threads` touch slab memory
- * first. `cancel` as in engram_search_options. `progress` may be NULL.
+ * first, and read: contiguous data by pread, chunks packed with any of shuffle, deflate and
+ * fletcher32 by unpacking them; the rest goes through H5Dread. HDF5, log and progress are called
+ * by the calling thread only. `cancel` as in engram_search_options. `progress` may be NULL.
  * Errors: NO_INPUT, PERMISSION, DATA, PLUGIN, RESOURCE, IO. */
 struct engram_source_options {
     const char *path;
@@ -31,6 +35,7 @@ struct engram_source_options {
     int64_t first, last;
     int64_t slab_rows;
     int threads;
+    bool by_hdf5; /* read by H5Dread whatever the storage: to compare with */
     const int *cancel;
     void (*progress)(void *context, uint64_t rows_done, uint64_t rows_total);
     void *progress_context;
@@ -43,9 +48,16 @@ enum engram_status engram_source_open(const struct engram_source_options *option
  * A failed read names file, dataset and rows. */
 enum engram_status engram_source_next(struct engram_source *source, struct engram_slab *slab);
 
+/* The next slab is the first one again. */
+void engram_source_rewind(struct engram_source *source);
+
 /* Hands the last slab's memory over to the caller, who frees it with engram_pages_free(data,
  * *bytes). */
 void *engram_source_take(struct engram_source *source, size_t *bytes);
+
+/* Where the rows that were asked for lie in the file. False unless they are stored contiguously and
+ * read as they lie there. */
+bool engram_source_extent(const struct engram_source *source, uint64_t *offset, uint64_t *bytes);
 
 void engram_source_close(struct engram_source *source);
 

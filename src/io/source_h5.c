@@ -1,0 +1,88 @@
+#define _GNU_SOURCE
+
+#include <string.h>
+
+#include "base/size.h"
+#include "io/h5.h"
+#include "io/source_internal.h"
+
+#define FAIL ENGRAM_SOURCE_FAIL
+
+size_t engram_h5_stage_bytes(const struct engram_source *source, int64_t rows)
+{
+    int64_t piece = engram_source_piece_rows(source);
+    size_t row = H5Tget_size(source->memory_type) * (size_t)source->dim;
+    size_t bytes = 0;
+
+    if (source->direct) {
+        return 0;
+    }
+    return engram_size_mul((size_t)(rows < piece ? rows : piece), row, &bytes) ? bytes : SIZE_MAX;
+}
+
+bool engram_h5_fetch(const struct engram_source *source, const hsize_t start[2],
+                     const hsize_t count[2], void *to)
+{
+    ENGRAM_H5_HANDLE hid_t memory_space = H5Screate_simple(2, count, NULL);
+
+    if (source->may_be_left) {
+        memset(to, 0, (size_t)(count[0] * count[1]) * H5Tget_size(source->memory_type));
+    }
+    return memory_space >= 0 &&
+           H5Sselect_hyperslab(source->file_space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
+           H5Dread(source->dataset, source->memory_type, memory_space, source->file_space,
+                   H5P_DEFAULT, to) >= 0;
+}
+
+static bool fetch(const struct engram_source *source, int64_t first, int64_t rows, void *to)
+{
+    const hsize_t start[2] = {(hsize_t)first, 0};
+    const hsize_t count[2] = {(hsize_t)rows, (hsize_t)source->dim};
+
+    return engram_h5_fetch(source, start, count, to);
+}
+
+/* Explains a failed piece: finds the first row of chunks that fails on its own. */
+static enum engram_status fetch_failure(const struct engram_source *source, int64_t first,
+                                        int64_t rows, void *to)
+{
+    char message[256];
+
+    engram_h5_message(message, sizeof message);
+    for (int64_t row = first; source->chunk[0] > 1 && row < first + rows;) {
+        int64_t end = (row / source->chunk[0] + 1) * source->chunk[0];
+        end = end > first + rows ? first + rows : end;
+        if (!fetch(source, row, end - row, to)) {
+            engram_h5_message(message, sizeof message);
+            first = row;
+            rows = end - row;
+            break;
+        }
+        row = end;
+    }
+    if (source->missing_filter[0] != '\0') {
+        return FAIL(source, ENGRAM_ERR_PLUGIN,
+                    "rows %lld to %lld need HDF5 filter %s, which is not installed; install its "
+                    "plugin and set HDF5_PLUGIN_PATH",
+                    (long long)first, (long long)(first + rows), source->missing_filter);
+    }
+    return FAIL(source, engram_h5_read_status(message), "rows %lld to %lld cannot be read (%s)",
+                (long long)first, (long long)(first + rows), message);
+}
+
+enum engram_status engram_h5_read_rows(struct engram_source *source, int64_t first, int64_t rows,
+                                       void *to)
+{
+    void *place = source->direct ? to : source->stage;
+
+    if (!fetch(source, first, rows, place)) {
+        return fetch_failure(source, first, rows, place);
+    }
+    if (source->direct) {
+        return ENGRAM_OK;
+    }
+    int64_t bad = engram_widen(source->type.dtype, source->type.encoding, place, to,
+                               rows * source->dim, source->options.threads);
+    return bad < 0 ? ENGRAM_OK
+                   : engram_source_inexact(source, first + bad / source->dim, bad % source->dim);
+}

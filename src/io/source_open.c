@@ -1,0 +1,315 @@
+#define _GNU_SOURCE
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/size.h"
+#include "io/describe.h"
+#include "io/h5.h"
+#include "io/source_internal.h"
+
+/* One of the limits of struct engram_set. */
+#define DIM_LIMIT ((int64_t)1 << 24)
+
+#define FAIL ENGRAM_SOURCE_FAIL
+#define h5_failure engram_source_h5_failure
+
+/* A filter that must be undone and cannot be is an error before anything is read. One marked as
+ * optional may have been skipped for every chunk: only a failing read proves that it is needed. */
+static enum engram_status check_filters(struct engram_source *source, hid_t creation)
+{
+    int count = H5Pget_nfilters(creation);
+
+    for (int i = 0; i < count; i++) {
+        char given[64] = "";
+        char name[48];
+        unsigned flags = 0;
+        unsigned config = 0;
+        size_t value_count = 0;
+        H5Z_filter_t filter = H5Pget_filter2(creation, (unsigned)i, &flags, &value_count, NULL,
+                                             sizeof given - 1, given, NULL);
+        if (filter < 0) {
+            return h5_failure(source, "the filters cannot be read");
+        }
+        bool usable = H5Zfilter_avail(filter) > 0 && (H5Zget_filter_info(filter, &config) < 0 ||
+                                                      (config & H5Z_FILTER_CONFIG_DECODE_ENABLED));
+        if (usable) {
+            continue;
+        }
+        engram_h5_filter_name(filter, given, name, sizeof name);
+        if ((flags & H5Z_FLAG_OPTIONAL) == 0) {
+            return FAIL(source, ENGRAM_ERR_PLUGIN,
+                        "is compressed with HDF5 filter %d (%s), which is not installed; install "
+                        "its plugin and set HDF5_PLUGIN_PATH",
+                        (int)filter, name);
+        }
+        snprintf(source->missing_filter, sizeof source->missing_filter, "%d (%s)", (int)filter,
+                 name);
+    }
+    return count < 0 ? h5_failure(source, "the filters cannot be read") : ENGRAM_OK;
+}
+
+/* Bytes of the whole dataset, UINT64_MAX when they do not fit. */
+static uint64_t stored_bytes(const struct engram_dataset_info *now, size_t element_bytes)
+{
+    uint64_t bytes = 0;
+
+    return __builtin_mul_overflow((uint64_t)now->dims[0], (uint64_t)now->dims[1], &bytes) ||
+                   __builtin_mul_overflow(bytes, (uint64_t)element_bytes, &bytes)
+               ? UINT64_MAX
+               : bytes;
+}
+
+/* Data that is not chunked has to be as large as its shape says, and to lie inside the file: HDF5
+ * reads past the end of compact data, and gives zeros for what is beyond the end of the file. */
+static enum engram_status check_extent(struct engram_source *source,
+                                       const struct engram_dataset_info *now, size_t element_bytes)
+{
+    struct stat info;
+    uint64_t needed = stored_bytes(now, element_bytes);
+    uint64_t held = H5Dget_storage_size(source->dataset);
+    uint64_t end = 0;
+    haddr_t offset = H5Dget_offset(source->dataset);
+
+    if (now->storage == ENGRAM_STORAGE_CONTIGUOUS && offset == HADDR_UNDEF) {
+        return ENGRAM_OK; /* never written: every element is the fill value */
+    }
+    if (held < needed) {
+        return FAIL(source, ENGRAM_ERR_DATA,
+                    "its shape takes %llu bytes and the file holds %llu for it; it is damaged",
+                    (unsigned long long)needed, (unsigned long long)held);
+    }
+    if (now->storage != ENGRAM_STORAGE_CONTIGUOUS) {
+        return ENGRAM_OK;
+    }
+    if (stat(source->path, &info) != 0) {
+        return FAIL(source, engram_status_of_errno(errno), "%s", strerror(errno));
+    }
+    if (__builtin_add_overflow(needed, (uint64_t)offset, &end) || end > (uint64_t)info.st_size) {
+        return FAIL(source, ENGRAM_ERR_DATA,
+                    "takes %llu bytes at offset %llu but the file ends at %lld; it is truncated or "
+                    "damaged",
+                    (unsigned long long)needed, (unsigned long long)offset,
+                    (long long)info.st_size);
+    }
+    if (!source->options.by_hdf5 && source->fd >= 0 &&
+        source->type.encoding != ENGRAM_ENCODING_CUSTOM) {
+        source->way = ENGRAM_WAY_CONTIGUOUS;
+        source->offset = offset;
+    }
+    return ENGRAM_OK;
+}
+
+/* What H5Dread is asked for: the stored type with its bytes swapped where needed, which is cheap,
+ * and widened by us; only floats of unusual layout are converted by HDF5. */
+static enum engram_status choose_types(struct engram_source *source, hid_t type)
+{
+    const struct engram_h5_type *found = &source->type;
+    H5T_order_t native = H5Tget_order(H5T_NATIVE_INT);
+
+    if (found->encoding == ENGRAM_ENCODING_CUSTOM) {
+        source->direct = true;
+        source->memory_type =
+            H5Tcopy(source->slab_dtype == ENGRAM_F32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE);
+    } else {
+        source->direct = found->encoding == ENGRAM_ENCODING_PLAIN &&
+                         (found->dtype == ENGRAM_F32 || found->dtype == ENGRAM_F64);
+        source->stored = (struct engram_stored){
+            .dtype = found->dtype,
+            .encoding = found->encoding,
+            .bytes = H5Tget_size(type),
+            .swapped = H5Tget_size(type) > 1 && H5Tget_order(type) != native,
+            .direct = source->direct,
+            .slab_bytes = engram_dtype_size(source->slab_dtype),
+        };
+        source->memory_type = H5Tcopy(type); /* a committed type's copy can be changed */
+        if (source->memory_type >= 0 && H5Tget_size(source->memory_type) > 1 &&
+            H5Tset_order(source->memory_type, native) < 0) {
+            return h5_failure(source, "its type cannot be read");
+        }
+    }
+    return source->memory_type < 0 ? h5_failure(source, "its type cannot be read") : ENGRAM_OK;
+}
+
+/* The file as the operating system knows it, where HDF5 reads it by plain system calls. */
+static void find_descriptor(struct engram_source *source)
+{
+    ENGRAM_H5_HANDLE hid_t access = H5Fget_access_plist(source->file);
+    void *handle = NULL;
+    struct stat info;
+
+    source->fd = -1;
+    if (access >= 0 && H5Pget_driver(access) == H5FD_SEC2 &&
+        H5Fget_vfd_handle(source->file, access, &handle) >= 0 && handle != NULL &&
+        fstat(*(int *)handle, &info) == 0) {
+        source->fd = *(int *)handle;
+        source->file_size = (uint64_t)info.st_size;
+    }
+}
+
+static bool take_filter(struct engram_pipeline *pipeline, hid_t creation, unsigned index)
+{
+    static const struct {
+        H5Z_filter_t filter;
+        enum engram_chunk_filter kind;
+    } known[] = {
+        {H5Z_FILTER_SHUFFLE, ENGRAM_CHUNK_SHUFFLE},
+        {H5Z_FILTER_DEFLATE, ENGRAM_CHUNK_DEFLATE},
+        {H5Z_FILTER_FLETCHER32, ENGRAM_CHUNK_FLETCHER32},
+    };
+    unsigned flags = 0;
+    unsigned values[4] = {0};
+    size_t count = 4;
+    H5Z_filter_t filter = H5Pget_filter2(creation, index, &flags, &count, values, 0, NULL, NULL);
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (known[i].filter != filter) {
+            continue;
+        }
+        for (int j = 0; j < pipeline->count; j++) {
+            if (pipeline->kind[j] == known[i].kind) {
+                return false;
+            }
+        }
+        pipeline->kind[pipeline->count++] = known[i].kind;
+        if (filter == H5Z_FILTER_SHUFFLE) {
+            pipeline->shuffle_element = values[0];
+            return count == 1 && values[0] > 0;
+        }
+        return true;
+    }
+    return false;
+}
+
+/* Whether chunks.c can read what `creation` describes; says what it needs. */
+static bool understood(struct engram_source *source, hid_t creation)
+{
+    struct engram_pipeline pipeline = {.element = source->stored.bytes};
+    int filters = H5Pget_nfilters(creation);
+    unsigned options = 0;
+    size_t bytes = 0;
+
+    for (int i = 0; i < filters; i++) {
+        if (!take_filter(&pipeline, creation, (unsigned)i)) {
+            return false;
+        }
+    }
+    if (filters < 0 || H5Pget_chunk_opts(creation, &options) < 0 ||
+        !engram_size_mul((size_t)source->chunk[0], (size_t)source->chunk[1], &bytes) ||
+        !engram_size_mul(bytes, pipeline.element, &pipeline.chunk_bytes) ||
+        pipeline.chunk_bytes > SIZE_MAX / 8) {
+        return false;
+    }
+    source->pipeline = pipeline;
+    source->plain_edges = (options & H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS) != 0;
+    return true;
+}
+
+static enum engram_status choose_chunks(struct engram_source *source, hid_t creation)
+{
+    if (!source->options.by_hdf5 && source->type.encoding != ENGRAM_ENCODING_CUSTOM &&
+        source->all_rows > 0 && source->dim > 0 && understood(source, creation)) {
+        source->way = ENGRAM_WAY_CHUNKS;
+        return ENGRAM_OK;
+    }
+    return check_filters(source, creation);
+}
+
+/* What stands for elements that were never written: the fill value, or zeros where the dataset says
+ * that there is none. */
+static enum engram_status read_fill(struct engram_source *source, hid_t creation)
+{
+    H5D_fill_value_t defined = H5D_FILL_VALUE_ERROR;
+    H5D_fill_time_t when = H5D_FILL_TIME_ERROR;
+    _Alignas(8) unsigned char value[8] = {0};
+
+    if (H5Pfill_value_defined(creation, &defined) < 0 || H5Pget_fill_time(creation, &when) < 0) {
+        return h5_failure(source, "its fill value cannot be read");
+    }
+    source->may_be_left = defined == H5D_FILL_VALUE_UNDEFINED || when == H5D_FILL_TIME_NEVER;
+    if (source->may_be_left || source->way != ENGRAM_WAY_CHUNKS) {
+        return ENGRAM_OK;
+    }
+    if (H5Pget_fill_value(creation, source->memory_type, value) < 0) {
+        return h5_failure(source, "its fill value cannot be read");
+    }
+    struct engram_stored native = source->stored;
+    native.swapped = false;
+    source->fill_inexact =
+        engram_place(&native, &(struct engram_elements){value, 0}, 0, 1, source->fill) >= 0;
+    return ENGRAM_OK;
+}
+
+/* The dataset as it is now, which is what counts, against what the caller was told. */
+static enum engram_status check_dataset(struct engram_source *source)
+{
+    struct engram_dataset_info now = {0};
+    const struct engram_dataset_info *told = source->options.dataset;
+    ENGRAM_H5_HANDLE hid_t creation = H5Dget_create_plist(source->dataset);
+    ENGRAM_H5_HANDLE hid_t type = H5Dget_type(source->dataset);
+
+    if (creation < 0 || type < 0 || engram_h5_describe(source->dataset, &now) < 0) {
+        return h5_failure(source, "cannot be described");
+    }
+    if (now.content != ENGRAM_CONTENT_NUMERIC || now.rank != 2) {
+        return FAIL(source, ENGRAM_ERR_DATA, "is not a 2-D dataset of numbers (rank %d, %s)",
+                    now.rank, now.type_name);
+    }
+    if (now.storage == ENGRAM_STORAGE_VIRTUAL || now.storage == ENGRAM_STORAGE_EXTERNAL) {
+        return FAIL(source, ENGRAM_ERR_USAGE,
+                    "%s, which is not supported yet; copy the vectors into one file (h5repack)",
+                    now.storage == ENGRAM_STORAGE_VIRTUAL ? "is a virtual dataset"
+                                                          : "keeps its data in external files");
+    }
+    if (now.dims[0] != told->dims[0] || now.dims[1] != told->dims[1] || now.dtype != told->dtype ||
+        source->options.first < 0 || source->options.first > source->options.last ||
+        source->options.last > now.dims[0]) {
+        return FAIL(source, ENGRAM_ERR_DATA, "%s", "changed while it was in use");
+    }
+    if (now.dims[1] > DIM_LIMIT) {
+        return FAIL(source, ENGRAM_ERR_DATA, "has %lld dimensions; the limit is %lld",
+                    (long long)now.dims[1], (long long)DIM_LIMIT);
+    }
+    bool chunked = now.storage == ENGRAM_STORAGE_CHUNKED && now.chunk[0] > 0 && now.chunk[1] > 0;
+    source->all_rows = now.dims[0];
+    source->dim = now.dims[1];
+    source->chunk[0] = chunked ? now.chunk[0] : 1;
+    source->chunk[1] = chunked ? now.chunk[1] : source->dim;
+    engram_h5_classify(type, &source->type);
+    source->slab_dtype = engram_source_dtype(&now);
+    source->row_bytes = (size_t)source->dim * engram_dtype_size(source->slab_dtype);
+    enum engram_status status = choose_types(source, type);
+    if (status == ENGRAM_OK && now.storage == ENGRAM_STORAGE_CHUNKED) {
+        status = choose_chunks(source, creation);
+    } else if (status == ENGRAM_OK && now.dims[0] > 0 && now.dims[1] > 0) {
+        status = check_extent(source, &now, H5Tget_size(type));
+    }
+    return status == ENGRAM_OK ? read_fill(source, creation) : status;
+}
+
+enum engram_status engram_source_prepare(struct engram_source *source)
+{
+    ENGRAM_H5_QUIET;
+    ENGRAM_H5_HANDLE hid_t access = engram_h5_link_access(H5P_DATASET_ACCESS);
+
+    if (access < 0) {
+        return h5_failure(source, "HDF5 cannot create a property list");
+    }
+    source->dataset = H5Dopen2(source->file, source->name, access);
+    if (source->dataset < 0) {
+        return h5_failure(source, "cannot be opened");
+    }
+    find_descriptor(source);
+    enum engram_status status = check_dataset(source);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    source->file_space = H5Dget_space(source->dataset);
+    if (source->file_space < 0) {
+        return h5_failure(source, "its shape cannot be read");
+    }
+    source->next = source->options.first;
+    return ENGRAM_OK;
+}
