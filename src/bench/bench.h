@@ -37,6 +37,7 @@ int engram_bench_arena(int argc, char **argv);
 int engram_bench_kernels(int argc, char **argv);
 int engram_bench_peak(int argc, char **argv);
 int engram_bench_search(int argc, char **argv);
+int engram_bench_read(int argc, char **argv);
 
 /* Nanoseconds of a clock that never goes back. */
 uint64_t engram_bench_now(void);

@@ -16,6 +16,7 @@ static const struct {
     {"kernels", "each kernel alone against the peak", engram_bench_kernels},
     {"peak", "float32 multiply-adds in registers, the yardstick", engram_bench_peak},
     {"search", "k nearest neighbours in memory against the peak", engram_bench_search},
+    {"read", "FILE DATASET: rows into memory against H5Dread and plain reads", engram_bench_read},
 };
 #define COMMAND_COUNT (sizeof COMMANDS / sizeof COMMANDS[0])
 
