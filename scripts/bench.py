@@ -300,6 +300,7 @@ def main():
                 bench.report.clear()
                 print(f"bench: {name}: {error}", file=sys.stderr)
                 failed = True
+        bench.report.summary()
         bench.tail()
         bench.report.line(f"{time.monotonic() - start:.0f} s in all")
         return 70 if failed or bench.wrong else 0

@@ -11,6 +11,8 @@ class Report:
         self.as_json = as_json
         self.stream = sys.stderr if as_json else sys.stdout
         self.bar = sys.stderr.isatty()
+        self.sampled = False
+        self.records = []  # (row, seconds, share of the peak, {peer: times faster})
 
     def line(self, text=""):
         print(text, file=self.stream, flush=True)
@@ -55,6 +57,28 @@ class Report:
         self.value(f"{row}/{c.name}/spread", c.spread(), "ratio")
         self.line(f"  {c.label:<34} {seconds(c.median()):>10} {rate:>9} {share:>8} {ratio:>9} "
                   f"{100 * c.spread():>5.0f} %")
+
+    def record(self, row, ours, contenders, gflop):
+        """Keeps what the summary shows of a row."""
+        share = ours.peak_share(gflop) if gflop is not None and ours.of_peak else None
+        times = {c.name: ours.times_of(c) for c in contenders if c is not ours}
+        self.sampled = self.sampled or any(c.share != 1 for c in contenders)
+        self.records.append((row, ours.median(), share, times))
+
+    def summary(self):
+        if len(self.records) > 1:
+            self.line()
+            self.line(f"{'summary':<26} {'ours':>10} {'of peak':>8}   times faster than")
+            self.line(f"{'':<47}" + "".join(f"{p:>9}" for p in ("sgemm", "faiss", "sklearn")))
+            for row, median, share, times in self.records:
+                cells = "".join(f"{times[p]:8.2f}x" if p in times else f"{'':>9}"
+                                for p in ("sgemm", "faiss", "sklearn"))
+                part = f"{share:8.3f}" if share is not None else f"{'':>8}"
+                self.line(f"{row:<26} {seconds(median):>10} {part} {cells}".rstrip())
+        if self.sampled:
+            self.line()
+            self.line("Peers with a number of queries beside their name got only these; their "
+                      "times are scaled to all.")
 
     def note(self, text):
         self.line(f"  {text}")

@@ -78,6 +78,7 @@ def finish(bench, name, contenders, mine, gflop, ratios=True):
     for c in contenders:
         bench.report.contender(name, c, gflop, mine if ratios else None)
     bench.report.value(f"{name}/rounds", len(mine.seconds), "rounds")
+    bench.report.record(name, mine, contenders, gflop)
     if gflop is not None and bench.isa != bench.widest and mine.of_peak:
         share = gflop / mine.median() / bench.widest_peak
         bench.report.value(f"{name}/ours/of_widest_peak", share, "ratio")

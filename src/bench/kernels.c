@@ -112,7 +112,7 @@ static double call_canonical_tile(struct probe *probe)
     canonical_operands(probe, &queries, &base);
     probe->kernels->canonical_tile[probe->op][probe->type](&queries, TILE_QUERIES, &base, TILE_ROWS,
                                                            probe->dim, probe->operands->raw);
-    return 2.0 * (double)(TILE_ROWS * TILE_QUERIES * probe->dim);
+    return 2.0 * (double)((size_t)TILE_ROWS * TILE_QUERIES * probe->dim);
 }
 
 static double call_canonical_pairs(struct probe *probe)
