@@ -40,13 +40,13 @@ struct engram_source {
     bool may_be_left; /* H5Dread may leave elements alone: without a fill value */
     int64_t all_rows;
     int64_t dim;
-    int64_t next;          /* dataset row */
-    int64_t chunk[2];      /* rows, columns; 1 and dim when not chunked */
-    size_t row_bytes;      /* of the slab */
-    uint64_t offset;       /* CONTIGUOUS: of the dataset in the file */
-    bool plain_edges;      /* CHUNKS: chunks that the dataset's edges cut are not filtered */
-    bool fill_inexact;     /* CHUNKS: the fill value is an integer without exact float64 */
-    unsigned char fill[8]; /* CHUNKS: one element of a slab */
+    int64_t next;      /* dataset row */
+    int64_t chunk[2];  /* rows, columns; 1 and dim when not chunked */
+    size_t row_bytes;  /* of the slab */
+    uint64_t offset;   /* CONTIGUOUS: of the dataset in the file */
+    bool plain_edges;  /* CHUNKS: chunks that the dataset's edges cut are not filtered */
+    bool fill_inexact; /* CHUNKS: the fill value is an integer without exact float64 */
+    _Alignas(8) unsigned char fill[8]; /* CHUNKS: one element of a slab */
     struct engram_pipeline pipeline;
     struct engram_chunk_reader *chunks; /* CHUNKS; NULL until the first slab */
     void *stage;                        /* buffers of the other ways; NULL where none are needed */

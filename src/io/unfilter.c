@@ -33,16 +33,16 @@ uint32_t engram_fletcher32(const unsigned char *bytes, size_t size)
     size_t words = size / 2;
 
     for (size_t done = 0; done < words;) {
-        uint32_t count = words - done < FLETCHER_BLOCK ? (uint32_t)(words - done) : FLETCHER_BLOCK;
+        size_t count = words - done < FLETCHER_BLOCK ? words - done : FLETCHER_BLOCK;
         const unsigned char *at = bytes + 2 * done;
         uint32_t plain = 0;
         uint32_t weighted = 0;
-        for (uint32_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < count; i++) {
             uint32_t word = (uint32_t)at[2 * i] << 8 | at[2 * i + 1];
             plain += word;
-            weighted += (count - i) * word;
+            weighted += (uint32_t)(count - i) * word;
         }
-        high = fold((uint64_t)high + (uint64_t)count * low + weighted);
+        high = fold((uint64_t)high + count * low + weighted);
         low = fold((uint64_t)low + plain);
         done += count;
     }
@@ -221,6 +221,17 @@ struct state {
     int next_work;
 };
 
+/* Whether no filter was applied before this one. */
+static bool is_last(int filter, uint32_t mask)
+{
+    for (int i = 0; i < filter; i++) {
+        if ((mask >> i & 1) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum engram_status undo(const struct engram_pipeline *pipeline,
                                struct engram_unfilter *unfilter, int filter, uint32_t mask,
                                struct state *now, const char **why)
@@ -248,9 +259,13 @@ static enum engram_status undo(const struct engram_pipeline *pipeline,
         break;
     default:
         if (now->size == pipeline->chunk_bytes && pipeline->shuffle_element == pipeline->element &&
-            (mask | ~0U << filter) == ~0U) { /* the last one to undo */
+            is_last(filter, mask)) {
             now->plane = now->size / pipeline->element;
             return ENGRAM_OK;
+        }
+        if (to == NULL) {
+            *why = "no buffer to unshuffle it";
+            return ENGRAM_ERR_INTERNAL;
         }
         unshuffle_all(pipeline, now->bytes, now->size, to);
         break;
