@@ -155,6 +155,9 @@ class Bench:
             fact("missing", f"{name}: {why}")
         for name, text in self.peers.pools.items():
             fact("BLAS", f"{name}: {text}")
+        if self.peers.slow:
+            fact("SLOW BLAS", "the peers run on the reference BLAS (install libopenblas0, or let "
+                              "scripts/bench.sh install faiss-cpu): do not quote their ratios")
         fact("GloVe", self.options.glove)
         fact("kernels", f"{self.isa}, {self.threads} threads")
         for name in self.library.sets():
@@ -190,6 +193,8 @@ class Bench:
             self.report.line("NOISY: something else was running; do not quote these numbers.")
         self.report.value("peak/beside/median", middle, "GFLOP/s")
         self.report.value("peak/beside/off", off, "ratio")
+        if self.peers.slow:
+            self.report.line("SLOW BLAS: the peers are handicapped; do not quote their ratios.")
         if self.wrong:
             self.report.line(f"OURS WAS WRONG in {self.wrong} answers.")
 

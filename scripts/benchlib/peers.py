@@ -27,6 +27,17 @@ class Peers:
             import sklearn
             self.versions["scikit-learn"] = sklearn.__version__
         self.blas = self._find_blas()
+        self.slow = self._reference_blas()
+
+    @staticmethod
+    def _reference_blas():
+        """Whether a peer is linked with the untuned reference BLAS, many times slower: a ratio
+        against it says nothing about the peer."""
+        try:
+            with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
+                return any("/blas/libblas.so" in line or "librefblas" in line for line in file)
+        except OSError:
+            return False
 
     def _import(self, module, package):
         try:
