@@ -1,40 +1,9 @@
-#include "search/block.h"
+#include "search/block_internal.h"
 
-#include "search/filter.h"
+#include <math.h>
 
 /* Pairs scored in one call of the canonical kernel; a few cache lines of results. */
 #define BATCH 256
-
-/* Scoring a survivor by itself costs about three times what a pair costs in a canonical tile. When
- * more than one pair in three survives, the next blocks are scored in tiles, without the filter;
- * then it gets another chance. */
-#define HEAVY_SHARE 3
-#define HEAVY_BLOCKS 8
-
-/* .. but not before so many times the buffered answers were seen: until then the limits are far
- * from their final place. */
-#define SETTLED 64
-
-/* The item at work. All arrays lie in its scratch memory. */
-struct block {
-    const struct engram_block_context *context;
-    const struct engram_item *item;
-    struct engram_block_counts *counts;
-    void *collected; /* the collector's state */
-    size_t queries;
-    int64_t first_row;     /* of the scan: the item's, or where the symmetric half begins */
-    size_t stride;         /* doubles from one wide query to the next */
-    double *wide;          /* [queries][stride] widened, under cosine scaled */
-    double *self_products; /* [queries] canonical qq; cosine */
-    bool *usable;          /* [queries] finite */
-    double *limit;         /* [queries] the collector's, a key */
-    double *seen;          /* [queries] the limit that `threshold` was made from */
-    struct engram_candidate *candidates;
-    size_t candidate_room;
-    size_t candidate_count;
-    double *raw;    /* BATCH, or block queries x ENGRAM_CANONICAL_ROWS */
-    void *filtered; /* the filter's state; NULL without */
-};
 
 /* A pass of one strip over a step of the scan appends at most this many candidates. */
 static size_t step_candidates(const struct engram_block_context *context)
@@ -46,14 +15,6 @@ static size_t step_candidates(const struct engram_block_context *context)
     return context->collector->tiling.block_panels * filter->panel_rows(context->prepared) *
            filter->strip_queries(context->prepared);
 }
-
-/* A filtered scan under way. */
-struct scan {
-    int64_t width;    /* rows of a panel */
-    uint64_t settled; /* rows to be seen before the share of survivors means anything */
-    uint64_t seen;
-    int heavy; /* steps still to go without the filter */
-};
 
 static size_t wide_stride(const struct engram_prepared *prepared)
 {
@@ -67,7 +28,7 @@ size_t engram_block_scratch_size(const struct engram_block_context *context)
     size_t raw = queries * ENGRAM_CANONICAL_ROWS > BATCH ? queries * ENGRAM_CANONICAL_ROWS : BATCH;
     size_t bytes = queries * wide_stride(prepared) * sizeof(double);
 
-    bytes += queries * (3 * sizeof(double) + sizeof(bool));
+    bytes += queries * (3 * sizeof(double) + 2 * sizeof(bool));
     bytes += raw * sizeof(double);
     bytes += (2 * step_candidates(context) + BATCH) * sizeof(struct engram_candidate);
     if (context->filter != NULL) {
@@ -78,7 +39,7 @@ size_t engram_block_scratch_size(const struct engram_block_context *context)
 }
 
 /* Takes all memory of the item. */
-static bool take_scratch(struct block *b, struct engram_scratch *scratch)
+static bool take_scratch(struct engram_block *b, struct engram_scratch *scratch)
 {
     const struct engram_block_context *context = b->context;
     const struct engram_prepared *prepared = context->prepared;
@@ -91,18 +52,19 @@ static bool take_scratch(struct block *b, struct engram_scratch *scratch)
     b->usable = ENGRAM_SCRATCH_NEW(scratch, bool, b->queries);
     b->limit = ENGRAM_SCRATCH_NEW(scratch, double, b->queries);
     b->seen = ENGRAM_SCRATCH_NEW(scratch, double, b->queries);
+    b->awake = ENGRAM_SCRATCH_NEW(scratch, bool, b->queries);
     b->raw = ENGRAM_SCRATCH_NEW(scratch, double, room > BATCH ? room : BATCH);
     b->candidates = ENGRAM_SCRATCH_NEW(scratch, struct engram_candidate, b->candidate_room);
     if (context->filter != NULL) {
         b->filtered = context->filter->begin(prepared, b->queries, scratch);
     }
     return b->wide != NULL && b->self_products != NULL && b->usable != NULL && b->limit != NULL &&
-           b->seen != NULL && b->raw != NULL && b->candidates != NULL &&
+           b->seen != NULL && b->awake != NULL && b->raw != NULL && b->candidates != NULL &&
            (context->filter == NULL || b->filtered != NULL);
 }
 
 /* Widens, checks, scales and packs the queries. */
-static void load_queries(struct block *b)
+static void load_queries(struct engram_block *b)
 {
     const struct engram_block_context *context = b->context;
     const struct engram_prepared *prepared = context->prepared;
@@ -130,7 +92,7 @@ static void load_queries(struct block *b)
 }
 
 /* Tells the filter the limit of query q. */
-static void refresh_limit(struct block *b, size_t q)
+static void refresh(struct engram_block *b, size_t q)
 {
     const struct engram_block_context *context = b->context;
     if (context->filter != NULL && b->usable[q]) {
@@ -139,8 +101,19 @@ static void refresh_limit(struct block *b, size_t q)
     b->seen[q] = b->limit[q];
 }
 
+void engram_block_start_pass(struct engram_block *b)
+{
+    const struct engram_filter_ops *filter = b->context->filter;
+    size_t width = filter == NULL ? 1 : filter->strip_queries(b->context->prepared);
+    for (size_t q = 0; q < b->queries; q++) {
+        bool awake = b->usable[q] && b->limit[q] > -(double)INFINITY;
+        b->awake[q / width] = q % width == 0 ? awake : b->awake[q / width] || awake;
+        refresh(b, q);
+    }
+}
+
 /* Whether the pair may be an answer at all, before any score. */
-static inline bool eligible(const struct block *b, struct engram_candidate pair)
+static inline bool eligible(const struct engram_block *b, struct engram_candidate pair)
 {
     const struct engram_block_context *context = b->context;
     if (!b->usable[pair.query]) {
@@ -157,7 +130,8 @@ static inline bool eligible(const struct block *b, struct engram_candidate pair)
 
 /* Turns canonical sums into scores, drops what lies outside the limits, gives the rest to the
  * collector. `pairs` and `raw` are overwritten. */
-static void settle(struct block *b, struct engram_candidate *pairs, double *raw, size_t count)
+static void settle(struct engram_block *b, struct engram_candidate *pairs, double *raw,
+                   size_t count)
 {
     const struct engram_block_context *context = b->context;
     const double *base_products = context->prepared->self_products;
@@ -181,13 +155,13 @@ static void settle(struct block *b, struct engram_candidate *pairs, double *raw,
     context->collector->ops->offer(b->collected, pairs, raw, kept, b->limit);
     for (size_t i = 0; i < kept; i++) {
         if (b->limit[pairs[i].query] != b->seen[pairs[i].query]) {
-            refresh_limit(b, pairs[i].query);
+            refresh(b, pairs[i].query);
         }
     }
 }
 
 /* Scores the candidates found so far. */
-static void rescore(struct block *b)
+static void rescore(struct engram_block *b)
 {
     const struct engram_prepared *prepared = b->context->prepared;
     const struct engram_wide_rows queries = {b->wide, b->stride};
@@ -208,8 +182,7 @@ static void rescore(struct block *b)
     }
 }
 
-/* Every pair of the block with base rows [first, last) by its canonical score. */
-static void scan_canonical(struct block *b, int64_t first, int64_t last)
+void engram_block_score_all(struct engram_block *b, int64_t first, int64_t last)
 {
     const struct engram_prepared *prepared = b->context->prepared;
     const struct engram_wide_rows queries = {b->wide, b->stride};
@@ -239,8 +212,7 @@ static void scan_canonical(struct block *b, int64_t first, int64_t last)
     }
 }
 
-/* One pass of all strips over `panels` panels; returns how many candidates it found. */
-static uint64_t scan_panels(struct block *b, size_t panel, size_t panels)
+uint64_t engram_block_score_panels(struct engram_block *b, size_t panel, size_t panels)
 {
     const struct engram_filter_ops *filter = b->context->filter;
     const struct engram_prepared *prepared = b->context->prepared;
@@ -249,6 +221,9 @@ static uint64_t scan_panels(struct block *b, size_t panel, size_t panels)
     uint64_t found = 0;
 
     for (size_t strip = 0; strip < (b->queries + width - 1) / width; strip++) {
+        if (!b->awake[strip]) {
+            continue;
+        }
         if (b->candidate_room - b->candidate_count < most) {
             rescore(b);
         }
@@ -261,101 +236,11 @@ static uint64_t scan_panels(struct block *b, size_t panel, size_t panels)
     return found;
 }
 
-static void report(const struct block *b, int64_t rows)
+void engram_block_report(const struct engram_block *b, int64_t rows)
 {
     uint64_t pairs = (uint64_t)rows * b->queries;
     b->counts->pairs += pairs;
     (void)__atomic_fetch_add(b->context->pairs_done, pairs, __ATOMIC_RELAXED);
-}
-
-/* Where the scan begins: under symmetry the rows before the block belong to other items. */
-static void skip_other_half(struct block *b)
-{
-    b->first_row = b->item->first_row;
-    if (!b->context->collector->symmetric) {
-        return;
-    }
-    int64_t first = b->item->first_query / 64 * 64; /* whole panels of every filter */
-    if (first > b->first_row) {
-        int64_t last = first < b->item->last_row ? first : b->item->last_row;
-        report(b, last - b->first_row);
-        b->first_row = last;
-    }
-}
-
-/* One step of the filtered scan: panels [panel, panel + panels). */
-static void scan_step(struct block *b, struct scan *scan, size_t panel, size_t panels)
-{
-    int64_t first = (int64_t)panel * scan->width;
-    int64_t last = (int64_t)(panel + panels) * scan->width;
-    last = last < b->item->last_row ? last : b->item->last_row;
-    scan->seen += (uint64_t)(last - first);
-    if (scan->heavy > 0) {
-        scan_canonical(b, first, last);
-        scan->heavy--;
-    } else {
-        uint64_t found = scan_panels(b, panel, panels);
-        uint64_t pairs = (uint64_t)(last - first) * b->queries;
-        scan->heavy = scan->seen >= scan->settled && found > pairs / HEAVY_SHARE ? HEAVY_BLOCKS : 0;
-    }
-    report(b, last - first);
-}
-
-static size_t gcd(size_t a, size_t b)
-{
-    while (b != 0) {
-        size_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
-/* The filtered scan. Base blocks are visited by a stride near the golden section of their number,
- * so that the first few are a sample of the whole: sets are often ordered (by frequency, by
- * class), and limits learnt from one end would be poor at the other. The first block goes in
- * steps that start with a single panel, because until there are limits everything survives. */
-static enum engram_status scan_filtered(struct block *b)
-{
-    const struct engram_collector *collector = b->context->collector;
-    struct scan scan = {
-        .width = (int64_t)b->context->filter->panel_rows(b->context->prepared),
-        .settled = SETTLED * collector->ops->kept(collector),
-    };
-    size_t most = collector->tiling.block_panels;
-    size_t begin = (size_t)(b->first_row / scan.width);
-    size_t end = (size_t)((b->item->last_row + scan.width - 1) / scan.width);
-    size_t blocks = end > begin ? (end - begin + most - 1) / most : 0;
-    size_t stride = (size_t)((double)blocks * 0.618) + 1;
-
-    while (gcd(stride, blocks) > 1) {
-        stride++;
-    }
-    for (size_t i = 0, at = 0; i < blocks; i++, at = (at + stride) % blocks) {
-        size_t panel = begin + at * most;
-        size_t last = panel + most < end ? panel + most : end;
-        for (size_t step = i == 0 ? 1 : most; panel < last; panel += step, step *= 2) {
-            if (engram_request_cancelled(b->context->request)) {
-                return ENGRAM_ERR_CANCELLED;
-            }
-            scan_step(b, &scan, panel, last - panel < step ? last - panel : step);
-        }
-    }
-    return ENGRAM_OK;
-}
-
-static enum engram_status scan_all(struct block *b)
-{
-    for (int64_t r = b->first_row; r < b->item->last_row; r += ENGRAM_CANONICAL_ROWS) {
-        int64_t last = r + ENGRAM_CANONICAL_ROWS;
-        last = last < b->item->last_row ? last : b->item->last_row;
-        if (engram_request_cancelled(b->context->request)) {
-            return ENGRAM_ERR_CANCELLED;
-        }
-        scan_canonical(b, r, last);
-        report(b, last - r);
-    }
-    return ENGRAM_OK;
 }
 
 enum engram_status engram_block_run(const struct engram_block_context *context,
@@ -363,7 +248,8 @@ enum engram_status engram_block_run(const struct engram_block_context *context,
                                     struct engram_block_counts *counts)
 {
     const struct engram_collector *collector = context->collector;
-    struct block b = {.context = context, .item = item, .counts = counts, .queries = item->queries};
+    struct engram_block b = {
+        .context = context, .item = item, .counts = counts, .queries = item->queries};
 
     if (take_scratch(&b, scratch)) {
         load_queries(&b);
@@ -373,15 +259,9 @@ enum engram_status engram_block_run(const struct engram_block_context *context,
         collector->ops->fail(collector, item);
         return ENGRAM_ERR_RESOURCE;
     }
-    for (size_t q = 0; q < b.queries; q++) {
-        refresh_limit(&b, q);
-    }
-    skip_other_half(&b);
-    enum engram_status status = context->filter != NULL ? scan_filtered(&b) : scan_all(&b);
+    enum engram_status status = engram_block_scan(&b);
     if (status != ENGRAM_OK) {
         collector->ops->fail(collector, item);
-        return status;
     }
-    collector->ops->finish(b.collected);
-    return ENGRAM_OK;
+    return status;
 }

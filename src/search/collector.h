@@ -39,8 +39,15 @@ struct engram_collector_ops {
      * most once an item; tightens limit[]. */
     void (*offer)(void *state, const struct engram_candidate *pairs, const double *scores,
                   size_t count, double *limit);
-    /* Ends an item: what it keeps goes to memory of the collector. */
-    void (*finish)(void *state);
+    /* Asked before a filtered scan: a sample of `share` of the rows, spread evenly, will be offered
+     * first. False: the collector has no use for one. */
+    bool (*sample)(void *state, double share);
+    /* The sample is complete: limits may be guessed from it. */
+    void (*sampled)(void *state, double *limit);
+    /* Ends a scan: what it keeps goes to memory of the collector. False: the limits of some queries
+     * were guessed too tight; limit[] lets only those queries' answers pass, and the whole scan
+     * must be made once more, without a sample. */
+    bool (*finish)(void *state, double *limit);
     /* An item that got no scratch: no answers. */
     void (*fail)(const struct engram_collector *collector, const struct engram_item *item);
     /* Whether the calling thread should run this item in this round of the loop. */
@@ -73,10 +80,11 @@ struct engram_collector {
 /* The k best of every query. */
 struct engram_topk {
     struct engram_collector common;
-    size_t keep;              /* k, at most the base rows */
-    size_t capacity;          /* answers buffered before the worst are dropped */
-    struct engram_hit *slots; /* [queries][segments][keep] */
-    uint32_t *counts;         /* [queries][segments] */
+    size_t keep;                   /* k, at most the base rows */
+    size_t capacity;               /* answers buffered before the worst are dropped */
+    struct engram_hit *slots;      /* [queries][segments][keep] */
+    uint32_t *counts;              /* [queries][segments] */
+    struct engram_topk_luck *luck; /* how well guessing limits goes */
 };
 extern const struct engram_collector_ops engram_topk_ops;
 void engram_topk_init(struct engram_topk *topk);

@@ -59,6 +59,9 @@ double engram_dot_limit(enum engram_metric metric, size_t dim, int exponent,
                         const struct engram_projected *query, double max_key, double min_score)
 {
     double limit;
+    if (max_key == -INFINITY) {
+        return INFINITY; /* no key is that small */
+    }
     switch (metric) {
     case ENGRAM_COSINE:
         limit = cosine_limit(max_key, min_score);

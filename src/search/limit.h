@@ -16,7 +16,7 @@ struct engram_projected {
 /* The least value of Q.X (cosine, ip) or Q.X - b |X|^2 / 2 (l2, sqeuclidean), in exact
  * arithmetic on the projected rows, that a pair with canonical key <= max_key and score >=
  * min_score can have, up to the absolute error that the filter's own bound allows for. `exponent`
- * is ex. -INFINITY when the limits say nothing. */
+ * is ex. -INFINITY when the limits say nothing, INFINITY when they admit nothing. */
 double engram_dot_limit(enum engram_metric metric, size_t dim, int exponent,
                         const struct engram_projected *query, double max_key, double min_score);
 

@@ -124,19 +124,35 @@ static void pair_offer(void *opaque, const struct engram_candidate *pairs, const
     }
 }
 
-static void pair_finish(void *opaque)
+/* Limits are fixed: nothing is to be learnt from a sample. */
+static bool pair_sample(void *state, double share)
+{
+    (void)state;
+    (void)share;
+    return false;
+}
+
+static void pair_sampled(void *state, double *limit)
+{
+    (void)state;
+    (void)limit;
+}
+
+static bool pair_finish(void *opaque, double *limit)
 {
     struct pair_state *state = opaque;
+    (void)limit;
     struct engram_pair_sink *sink = state->sink;
     if (state->count > state->pairs->room - state->start) {
         sink->full = true;
         sink->wanted = state->count > sink->wanted ? state->count : sink->wanted;
-        return;
+        return true; /* the next round has more room */
     }
     struct engram_hit *hits = sink->hits + state->start;
     engram_hits_sort_by_query(hits, state->count, state->pairs->common.order);
     state->pairs->items[state->item->index] = (struct engram_pair_item){hits, state->count, true};
     sink->used += state->count;
+    return true;
 }
 
 static void pair_fail(const struct engram_collector *collector, const struct engram_item *item)
@@ -323,6 +339,8 @@ const struct engram_collector_ops engram_pair_ops = {
     .wants = pair_wants,
     .begin = pair_begin,
     .offer = pair_offer,
+    .sample = pair_sample,
+    .sampled = pair_sampled,
     .finish = pair_finish,
     .fail = pair_fail,
     .again = pair_again,

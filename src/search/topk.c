@@ -1,5 +1,6 @@
 /* The k best: a buffer of a few k answers a query; when it is full the k best stay and the limit
  * tightens. A heap would touch log k places for every answer; this touches one. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,11 +12,33 @@
  * is: with room for c k answers about k (c - 1) ln(n / k) / ln(c) are scored. */
 #define SLACK_MIN 8
 
+/* Guessing limits. Of a sample of s rows out of n the answers' share is about r = k s / n; the
+ * r-th best of the sample, with a margin of GUESS_SIGMAS standard deviations of that number and
+ * GUESS_EXTRA, is a limit that nearly always lets at least k answers pass, and few more. The
+ * sample itself has to keep r answers a query instead of k. A guess is proven in the end: if k
+ * answers below it were found, nothing else can be one. Otherwise the query is scanned again. */
+#define GUESS_SIGMAS 3
+#define GUESS_EXTRA 2
+
+/* Guessing ends when more than one query in GUESS_MISSES_MAX had to be scanned again. */
+#define GUESS_MISSES_MAX 20
+#define GUESS_TRIALS_MIN 100
+
+struct engram_topk_luck {
+    uint64_t trials; /* atomic, both */
+    uint64_t misses;
+};
+
 struct topk_state {
     const struct engram_topk *topk;
     const struct engram_item *item;
     struct engram_hit *buffers; /* [queries][capacity] */
     size_t *used;               /* [queries] */
+    double *guess;              /* [queries] +inf: none */
+    bool *done;                 /* [queries] its answers are stored */
+    size_t keep;                /* answers kept now: fewer while sampling */
+    size_t room;                /* answers buffered before the worst are dropped */
+    bool guessed;
 };
 
 void engram_topk_init(struct engram_topk *topk)
@@ -38,8 +61,9 @@ static size_t topk_scratch_size(const struct engram_collector *collector, size_t
 {
     const struct engram_topk *topk = (const struct engram_topk *)collector;
     return sizeof(struct topk_state) +
-           queries * (topk->capacity * sizeof(struct engram_hit) + sizeof(size_t)) +
-           3 * ENGRAM_ARENA_ALIGN;
+           queries * (topk->capacity * sizeof(struct engram_hit) + sizeof(size_t) + sizeof(double) +
+                      sizeof(bool)) +
+           5 * ENGRAM_ARENA_ALIGN;
 }
 
 static enum engram_status topk_open(struct engram_collector *collector)
@@ -55,7 +79,8 @@ static enum engram_status topk_open(struct engram_collector *collector)
     topk->slots = slots > (size_t)-1 / sizeof *topk->slots - 1
                       ? NULL
                       : malloc((slots + 1) * sizeof *topk->slots);
-    if (topk->counts == NULL || topk->slots == NULL) {
+    topk->luck = calloc(1, sizeof *topk->luck);
+    if (topk->counts == NULL || topk->slots == NULL || topk->luck == NULL) {
         return engram_fail(&collector->request->log, ENGRAM_ERR_RESOURCE,
                            "not enough memory for %zu answers of each of %lld queries", topk->keep,
                            (long long)collector->queries);
@@ -76,24 +101,34 @@ static void *topk_begin(const struct engram_collector *collector, const struct e
     state->item = item;
     state->buffers = ENGRAM_SCRATCH_NEW(scratch, struct engram_hit, answers);
     state->used = ENGRAM_SCRATCH_NEW(scratch, size_t, item->queries);
-    if (state->buffers == NULL || state->used == NULL) {
+    state->guess = ENGRAM_SCRATCH_NEW(scratch, double, item->queries);
+    state->done = ENGRAM_SCRATCH_NEW(scratch, bool, item->queries);
+    if (state->buffers == NULL || state->used == NULL || state->guess == NULL ||
+        state->done == NULL) {
         return NULL;
     }
+    state->keep = topk->keep;
+    state->room = topk->capacity;
+    state->guessed = false;
     for (size_t q = 0; q < item->queries; q++) {
         state->used[q] = 0;
+        state->guess[q] = INFINITY;
+        state->done[q] = false;
         limit[q] = engram_known_limit(collector, item->first_query + (int64_t)q);
     }
     return state;
 }
 
-/* Keeps the k best of a full buffer; the worst of them is the new limit. */
-static double tighten(const struct engram_topk *topk, struct engram_hit *buffer, size_t *used)
+/* Keeps the best of a buffer; the key of the worst of them. */
+static double keep_best(const struct topk_state *state, size_t q, size_t keep)
 {
+    struct engram_order order = state->topk->common.order;
+    struct engram_hit *buffer = state->buffers + q * state->topk->capacity;
     double worst = -INFINITY;
-    engram_hits_select(buffer, *used, topk->keep, topk->common.order);
-    *used = topk->keep;
-    for (size_t i = 0; i < topk->keep; i++) {
-        double key = engram_key(topk->common.order, buffer[i].score);
+    engram_hits_select(buffer, state->used[q], keep, order);
+    state->used[q] = keep;
+    for (size_t i = 0; i < keep; i++) {
+        double key = engram_key(order, buffer[i].score);
         worst = key > worst ? key : worst;
     }
     return worst;
@@ -112,36 +147,108 @@ static void topk_offer(void *opaque, const struct engram_candidate *pairs, const
         struct engram_hit *buffer = state->buffers + q * topk->capacity;
         buffer[state->used[q]++] = (struct engram_hit){scores[i], pairs[i].row};
         /* A buffer no larger than what is kept holds every row there is: it cannot overflow. */
-        if (state->used[q] == topk->capacity && topk->capacity > topk->keep) {
-            double worst = tighten(topk, buffer, &state->used[q]);
+        if (state->used[q] >= state->room && state->room > state->keep) {
+            double worst = keep_best(state, q, state->keep);
             limit[q] = worst < limit[q] ? worst : limit[q];
         }
     }
 }
 
-static void topk_finish(void *opaque)
+static bool topk_sample(void *opaque, double share)
 {
     struct topk_state *state = opaque;
     const struct engram_topk *topk = state->topk;
-    const struct engram_collector *common = &topk->common;
-    for (size_t q = 0; q < state->item->queries; q++) {
-        struct engram_hit *buffer = state->buffers + q * topk->capacity;
-        size_t list =
-            (size_t)(state->item->first_query + (int64_t)q) * (size_t)common->tiling.segments +
-            (size_t)state->item->segment;
-        if (state->used[q] > topk->keep) {
-            engram_hits_select(buffer, state->used[q], topk->keep, common->order);
-            state->used[q] = topk->keep;
-        }
-        engram_hits_sort(buffer, state->used[q], common->order);
-        for (size_t i = 0; i < state->used[q]; i++) {
-            buffer[i].tag += common->base_first_row;
-        }
-        if (state->used[q] > 0) {
-            memcpy(topk->slots + list * topk->keep, buffer, state->used[q] * sizeof *buffer);
-        }
-        topk->counts[list] = (uint32_t)state->used[q];
+    double expected = (double)topk->keep * share;
+    double keep = expected + GUESS_SIGMAS * sqrt(expected) + GUESS_EXTRA;
+    uint64_t trials = __atomic_load_n(&topk->luck->trials, __ATOMIC_RELAXED);
+    uint64_t misses = __atomic_load_n(&topk->luck->misses, __ATOMIC_RELAXED);
+
+    if (keep >= (double)topk->keep ||
+        (trials >= GUESS_TRIALS_MIN && misses > trials / GUESS_MISSES_MAX)) {
+        return false;
     }
+    state->keep = (size_t)keep;
+    state->room = state->keep + state->keep / 2 + SLACK_MIN;
+    if (state->room > topk->capacity) {
+        state->room = topk->capacity;
+    }
+    state->guessed = true;
+    return state->room > state->keep;
+}
+
+static void topk_sampled(void *opaque, double *limit)
+{
+    struct topk_state *state = opaque;
+    for (size_t q = 0; q < state->item->queries; q++) {
+        if (state->used[q] >= state->keep) {
+            double worst = keep_best(state, q, state->keep);
+            /* Not tighter than a limit that holds anyway: then it is no guess. */
+            state->guess[q] = worst;
+            limit[q] = worst < limit[q] ? worst : limit[q];
+        }
+    }
+    state->keep = state->topk->keep;
+    state->room = state->topk->capacity;
+}
+
+static void store(const struct topk_state *state, size_t q)
+{
+    const struct engram_topk *topk = state->topk;
+    const struct engram_collector *common = &topk->common;
+    struct engram_hit *buffer = state->buffers + q * topk->capacity;
+    size_t used = state->used[q];
+    size_t list =
+        (size_t)(state->item->first_query + (int64_t)q) * (size_t)common->tiling.segments +
+        (size_t)state->item->segment;
+
+    engram_hits_sort(buffer, used, common->order);
+    for (size_t i = 0; i < used; i++) {
+        buffer[i].tag += common->base_first_row;
+    }
+    if (used > 0) {
+        memcpy(topk->slots + list * topk->keep, buffer, used * sizeof *buffer);
+    }
+    topk->counts[list] = (uint32_t)used;
+}
+
+/* Whether the guess for query q, if there was one, let all answers pass: k answers strictly below
+ * it were found. (Of rows exactly at the guess the sample may have dropped some.) */
+static bool guess_holds(const struct topk_state *state, size_t q, double worst)
+{
+    return state->guess[q] == INFINITY ||
+           (state->used[q] >= state->topk->keep && worst < state->guess[q]);
+}
+
+static bool topk_finish(void *opaque, double *limit)
+{
+    struct topk_state *state = opaque;
+    const struct engram_topk *topk = state->topk;
+    uint64_t misses = 0;
+    for (size_t q = 0; q < state->item->queries; q++) {
+        double worst = -INFINITY;
+        limit[q] = -INFINITY; /* nothing more of this query */
+        if (state->done[q]) {
+            continue;
+        }
+        if (state->used[q] >= topk->keep) {
+            worst = keep_best(state, q, topk->keep);
+        }
+        if (guess_holds(state, q, worst)) {
+            store(state, q);
+            state->done[q] = true;
+            continue;
+        }
+        misses++;
+        state->used[q] = 0;
+        state->guess[q] = INFINITY;
+        limit[q] = engram_known_limit(&topk->common, state->item->first_query + (int64_t)q);
+    }
+    if (state->guessed) {
+        (void)__atomic_fetch_add(&topk->luck->trials, state->item->queries, __ATOMIC_RELAXED);
+        (void)__atomic_fetch_add(&topk->luck->misses, misses, __ATOMIC_RELAXED);
+        state->guessed = false;
+    }
+    return misses == 0;
 }
 
 static void topk_fail(const struct engram_collector *collector, const struct engram_item *item)
@@ -218,6 +325,8 @@ static void topk_close(struct engram_collector *collector)
     struct engram_topk *topk = (struct engram_topk *)collector;
     free(topk->slots);
     free(topk->counts);
+    free(topk->luck);
+    topk->luck = NULL;
     topk->slots = NULL;
     topk->counts = NULL;
 }
@@ -228,6 +337,8 @@ const struct engram_collector_ops engram_topk_ops = {
     .open = topk_open,
     .begin = topk_begin,
     .offer = topk_offer,
+    .sample = topk_sample,
+    .sampled = topk_sampled,
     .finish = topk_finish,
     .fail = topk_fail,
     .again = topk_again,

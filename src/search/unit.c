@@ -171,6 +171,9 @@ static enum engram_status run_rounds(struct round *round)
     while (status == ENGRAM_OK && again) {
         run_round(round);
         status = (enum engram_status)round->status;
+        if (status == ENGRAM_OK && engram_request_cancelled(round->context.request)) {
+            status = ENGRAM_ERR_CANCELLED; /* raised while the last items ran */
+        }
         if (status == ENGRAM_ERR_RESOURCE) {
             return engram_fail(&round->context.request->log, status,
                                "not enough scratch memory for the search (%zu bytes a thread)",

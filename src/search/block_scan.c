@@ -1,0 +1,145 @@
+/* In which order a block looks at its segment of the base. */
+#include "search/block_internal.h"
+
+/* Scoring a survivor by itself costs about three times what a pair costs in a canonical tile. When
+ * more than one pair in three survives, the next blocks are scored in tiles, without the filter;
+ * then it gets another chance. */
+#define HEAVY_SHARE 3
+#define HEAVY_BLOCKS 8
+
+/* .. but not before so many times the buffered answers were seen: until then the limits are far
+ * from their final place. */
+#define SETTLED 64
+
+/* One panel in so many is looked at first: a sample from which the collector learns limits. With
+ * fewer panels than SAMPLE_PANELS_MIN a sample tells too little. */
+#define SAMPLE_STRIDE 16
+#define SAMPLE_PANELS_MIN 64
+
+/* A filtered scan under way. */
+struct scan {
+    int64_t width; /* rows of a panel */
+    size_t most;   /* panels of a step */
+    size_t begin;  /* panels of the segment */
+    size_t end;
+    uint64_t settled; /* rows to be seen before the share of survivors means anything */
+    uint64_t seen;
+    int heavy; /* steps still to go without the filter */
+};
+
+/* Where the scan begins: under symmetry the rows before the block belong to other items. */
+static void skip_other_half(struct engram_block *b)
+{
+    b->first_row = b->item->first_row;
+    if (!b->context->collector->symmetric) {
+        return;
+    }
+    int64_t first = b->item->first_query / 64 * 64; /* whole panels of every filter */
+    if (first > b->first_row) {
+        int64_t last = first < b->item->last_row ? first : b->item->last_row;
+        engram_block_report(b, last - b->first_row);
+        b->first_row = last;
+    }
+}
+
+/* One step of the filtered scan: panels [panel, panel + panels). */
+static void scan_step(struct engram_block *b, struct scan *scan, size_t panel, size_t panels)
+{
+    int64_t first = (int64_t)panel * scan->width;
+    int64_t last = (int64_t)(panel + panels) * scan->width;
+    last = last < b->item->last_row ? last : b->item->last_row;
+    scan->seen += (uint64_t)(last - first);
+    if (scan->heavy > 0) {
+        engram_block_score_all(b, first, last);
+        scan->heavy--;
+    } else {
+        uint64_t found = engram_block_score_panels(b, panel, panels);
+        uint64_t pairs = (uint64_t)(last - first) * b->queries;
+        scan->heavy = scan->seen >= scan->settled && found > pairs / HEAVY_SHARE ? HEAVY_BLOCKS : 0;
+    }
+    engram_block_report(b, last - first);
+}
+
+/* Panels [first, last) in steps that double from `step` on. */
+static enum engram_status scan_run(struct engram_block *b, struct scan *scan, size_t first,
+                                   size_t last, size_t step)
+{
+    while (first < last) {
+        size_t panels = last - first < step ? last - first : step;
+        if (engram_request_cancelled(b->context->request)) {
+            return ENGRAM_ERR_CANCELLED;
+        }
+        scan_step(b, scan, first, panels);
+        first += panels;
+        step = step * 2 < scan->most ? step * 2 : scan->most;
+    }
+    return ENGRAM_OK;
+}
+
+/* Every SAMPLE_STRIDE-th panel, then what the collector makes of it, then the rest. Single panels
+ * all over the segment, because sets are often ordered (by frequency, by class). */
+static enum engram_status scan_sampled(struct engram_block *b, struct scan *scan)
+{
+    const struct engram_collector_ops *ops = b->context->collector->ops;
+    enum engram_status status = ENGRAM_OK;
+    for (size_t p = scan->begin; p < scan->end && status == ENGRAM_OK; p += SAMPLE_STRIDE) {
+        status = scan_run(b, scan, p, p + 1, 1);
+    }
+    ops->sampled(b->collected, b->limit);
+    engram_block_start_pass(b);
+    for (size_t p = scan->begin; p < scan->end && status == ENGRAM_OK; p += SAMPLE_STRIDE) {
+        size_t last = p + SAMPLE_STRIDE < scan->end ? p + SAMPLE_STRIDE : scan->end;
+        status = scan_run(b, scan, p + 1, last, scan->most);
+    }
+    return status;
+}
+
+/* One filtered scan. Without a sample, steps start with a single panel, because until there are
+ * limits everything survives. */
+static enum engram_status scan_filtered(struct engram_block *b, bool may_sample)
+{
+    const struct engram_collector *collector = b->context->collector;
+    struct scan scan = {
+        .width = (int64_t)b->context->filter->panel_rows(b->context->prepared),
+        .most = collector->tiling.block_panels,
+        .settled = SETTLED * collector->ops->kept(collector),
+    };
+    scan.begin = (size_t)(b->first_row / scan.width);
+    scan.end = (size_t)((b->item->last_row + scan.width - 1) / scan.width);
+    size_t panels = scan.end > scan.begin ? scan.end - scan.begin : 0;
+    if (may_sample && panels >= SAMPLE_PANELS_MIN &&
+        collector->ops->sample(b->collected, 1.0 / SAMPLE_STRIDE)) {
+        return scan_sampled(b, &scan);
+    }
+    return scan_run(b, &scan, scan.begin, scan.end, 1);
+}
+
+static enum engram_status scan_all(struct engram_block *b)
+{
+    for (int64_t r = b->first_row; r < b->item->last_row; r += ENGRAM_CANONICAL_ROWS) {
+        int64_t last = r + ENGRAM_CANONICAL_ROWS;
+        last = last < b->item->last_row ? last : b->item->last_row;
+        if (engram_request_cancelled(b->context->request)) {
+            return ENGRAM_ERR_CANCELLED;
+        }
+        engram_block_score_all(b, r, last);
+        engram_block_report(b, last - r);
+    }
+    return ENGRAM_OK;
+}
+
+enum engram_status engram_block_scan(struct engram_block *b)
+{
+    const struct engram_collector_ops *ops = b->context->collector->ops;
+    enum engram_status status = ENGRAM_OK;
+    bool again = true;
+
+    skip_other_half(b);
+    for (bool first = true; again && status == ENGRAM_OK; first = false) {
+        engram_block_start_pass(b);
+        status = b->context->filter != NULL ? scan_filtered(b, first) : scan_all(b);
+        /* Some queries may have guessed their limit wrong: once more, for them, without. */
+        again = status == ENGRAM_OK && !ops->finish(b->collected, b->limit);
+    }
+    return status;
+}
