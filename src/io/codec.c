@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #define ZLIB_CONST
@@ -192,3 +193,12 @@ enum engram_status engram_inflate(struct engram_inflater *inflater, const void *
 }
 
 #endif
+
+void engram_codec_versions(char *text, size_t size)
+{
+#ifdef ENGRAM_HAVE_LIBDEFLATE
+    (void)snprintf(text, size, "zlib %s, libdeflate %s", zlibVersion(), LIBDEFLATE_VERSION_STRING);
+#else
+    (void)snprintf(text, size, "zlib %s", zlibVersion());
+#endif
+}

@@ -35,4 +35,8 @@ enum engram_status engram_inflate(struct engram_inflater *inflater, const void *
 /* The library that inflates: "libdeflate" or "zlib". */
 const char *engram_inflater_name(void);
 
+/* "zlib 1.2.13, libdeflate 1.14": zlib as it is loaded, libdeflate (if the build found it) as it
+ * was compiled with. */
+void engram_codec_versions(char *text, size_t size);
+
 #endif

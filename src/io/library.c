@@ -3,6 +3,8 @@
 #include <hdf5.h>
 #include <stdio.h>
 
+#include "io/codec.h"
+
 void engram_io_start(void)
 {
     /* Fails only when it was called before. */
@@ -15,6 +17,9 @@ void engram_io_versions(char *text, size_t size)
     unsigned minor = 0;
     unsigned release = 0;
 
+    char codec[64];
+
     (void)H5get_libversion(&major, &minor, &release);
-    (void)snprintf(text, size, "HDF5 %u.%u.%u", major, minor, release);
+    engram_codec_versions(codec, sizeof codec);
+    (void)snprintf(text, size, "HDF5 %u.%u.%u, %s", major, minor, release, codec);
 }

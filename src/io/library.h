@@ -8,7 +8,7 @@
  * it would do is flush files that we close ourselves, and print when it cannot. */
 void engram_io_start(void);
 
-/* "HDF5 1.10.8": what runs, not what was compiled against. */
+/* "HDF5 1.10.8, zlib 1.2.13": what runs, not what was compiled against. */
 void engram_io_versions(char *text, size_t size);
 
 #endif
