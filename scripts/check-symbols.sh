@@ -45,6 +45,15 @@ for name in $exported; do
         complain "exported, but not declared ENGRAM_API in include/engram: $name"
 done
 
+# Hidden names are local to a shared library, but not to a program linked with both archives: the
+# linker would silently take one for the other.
+for library in "$BUILD"/libengram.a "$BUILD"/libengram-h5.a; do
+    [ -e "$library" ] && nm -g --defined-only "$library" 2>/dev/null | awk 'NF == 3 { print $3 }'
+done | sort | uniq -d >"$BUILD/doubled-names"
+[ ! -s "$BUILD/doubled-names" ] ||
+    complain "defined twice in the archives:" "$(cat "$BUILD/doubled-names")"
+rm -f "$BUILD/doubled-names"
+
 forbidden='printf|fprintf|vprintf|vfprintf|puts|putchar|fputs|fputc|fwrite|perror|__printf_chk|__fprintf_chk'
 forbidden="$forbidden|__vfprintf_chk|exit|_exit|quick_exit|abort|__assert_fail|signal|sigaction|setenv|putenv|unsetenv"
 forbidden="$forbidden|stdout|stderr|system|popen"

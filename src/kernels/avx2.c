@@ -429,7 +429,8 @@ static uint64_t f32_peak(uint64_t rounds)
     const __m256 factor = _mm256_set1_ps(0.999F);
     const __m256 term = _mm256_set1_ps(0.001F);
     for (int i = 0; i < 12; i++) {
-        sums[i] = _mm256_set1_ps((float)i);
+        /* Not 1, a fixed point of the step that a compiler may know. */
+        sums[i] = _mm256_set1_ps((float)(i + 2));
     }
     for (uint64_t r = 0; r < rounds; r++) {
         for (int i = 0; i < 12; i++) {

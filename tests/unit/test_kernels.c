@@ -30,7 +30,12 @@ static bool should_run(const char *name)
     }
     if (strcmp(name, "avx512") == 0) {
         return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512vnni");
+    }
+#elif defined(__aarch64__)
+    if (strcmp(name, "neon") == 0) {
+        return true; /* part of the architecture */
     }
 #endif
     return strcmp(name, "portable") == 0;
