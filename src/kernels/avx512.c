@@ -172,67 +172,28 @@ INLINE void tile_body(enum engram_op op, load8_fn load8, load_tail_fn load_tail,
     }
 }
 
-static void pairs_dot_f32(const struct engram_wide_rows *queries,
-                          const struct engram_base_rows *base, size_t dim,
-                          const struct engram_candidate *pairs, size_t count, double *raw)
+INLINE void canonical_pairs(enum engram_op op, enum engram_work_type type,
+                            const struct engram_wide_rows *queries,
+                            const struct engram_base_rows *base, size_t dim,
+                            const struct engram_candidate *pairs, size_t count, double *raw)
 {
-    pairs_body(ENGRAM_OP_DOT, load8_f32, load_tail_f32, 4, queries, base, dim, pairs, count, raw);
+    pairs_body(op, type == ENGRAM_WORK_F32 ? load8_f32 : load8_f64,
+               type == ENGRAM_WORK_F32 ? load_tail_f32 : load_tail_f64,
+               type == ENGRAM_WORK_F32 ? sizeof(float) : sizeof(double), queries, base, dim, pairs,
+               count, raw);
 }
 
-static void pairs_dot_f64(const struct engram_wide_rows *queries,
-                          const struct engram_base_rows *base, size_t dim,
-                          const struct engram_candidate *pairs, size_t count, double *raw)
+INLINE void canonical_tile(enum engram_op op, enum engram_work_type type,
+                           const struct engram_wide_rows *queries, size_t query_count,
+                           const struct engram_base_rows *base, size_t row_count, size_t dim,
+                           double *raw)
 {
-    pairs_body(ENGRAM_OP_DOT, load8_f64, load_tail_f64, 8, queries, base, dim, pairs, count, raw);
+    tile_body(op, type == ENGRAM_WORK_F32 ? load8_f32 : load8_f64,
+              type == ENGRAM_WORK_F32 ? load_tail_f32 : load_tail_f64, queries, query_count, base,
+              row_count, dim, raw);
 }
 
-static void pairs_sqdiff_f32(const struct engram_wide_rows *queries,
-                             const struct engram_base_rows *base, size_t dim,
-                             const struct engram_candidate *pairs, size_t count, double *raw)
-{
-    pairs_body(ENGRAM_OP_SQDIFF, load8_f32, load_tail_f32, 4, queries, base, dim, pairs, count,
-               raw);
-}
-
-static void pairs_sqdiff_f64(const struct engram_wide_rows *queries,
-                             const struct engram_base_rows *base, size_t dim,
-                             const struct engram_candidate *pairs, size_t count, double *raw)
-{
-    pairs_body(ENGRAM_OP_SQDIFF, load8_f64, load_tail_f64, 8, queries, base, dim, pairs, count,
-               raw);
-}
-
-static void tile_dot_f32(const struct engram_wide_rows *queries, size_t query_count,
-                         const struct engram_base_rows *base, size_t row_count, size_t dim,
-                         double *raw)
-{
-    tile_body(ENGRAM_OP_DOT, load8_f32, load_tail_f32, queries, query_count, base, row_count, dim,
-              raw);
-}
-
-static void tile_dot_f64(const struct engram_wide_rows *queries, size_t query_count,
-                         const struct engram_base_rows *base, size_t row_count, size_t dim,
-                         double *raw)
-{
-    tile_body(ENGRAM_OP_DOT, load8_f64, load_tail_f64, queries, query_count, base, row_count, dim,
-              raw);
-}
-
-static void tile_sqdiff_f32(const struct engram_wide_rows *queries, size_t query_count,
-                            const struct engram_base_rows *base, size_t row_count, size_t dim,
-                            double *raw)
-{
-    tile_body(ENGRAM_OP_SQDIFF, load8_f32, load_tail_f32, queries, query_count, base, row_count,
-              dim, raw);
-}
-
-static void tile_sqdiff_f64(const struct engram_wide_rows *queries, size_t query_count,
-                            const struct engram_base_rows *base, size_t row_count, size_t dim,
-                            double *raw)
-{
-    tile_body(ENGRAM_OP_SQDIFF, load8_f64, load_tail_f64, queries, query_count, base, row_count,
-              dim, raw);
-}
+#include "kernels/canonical_entries.h"
 
 /* Bits of the 32 rows whose value is "not less than" the limit, unordered: a NaN would survive. */
 INLINE __mmask32 survivors(__m512 left, __m512 right, __m512 limit)
@@ -423,8 +384,8 @@ static uint64_t f32_peak(uint64_t rounds)
 
 const struct engram_kernels engram_kernels_avx512 = {
     .name = "avx512",
-    .canonical_pairs = {{pairs_dot_f32, pairs_dot_f64}, {pairs_sqdiff_f32, pairs_sqdiff_f64}},
-    .canonical_tile = {{tile_dot_f32, tile_dot_f64}, {tile_sqdiff_f32, tile_sqdiff_f64}},
+    .canonical_pairs = CANONICAL_PAIRS,
+    .canonical_tile = CANONICAL_TILES,
     .f32_tile = f32_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,

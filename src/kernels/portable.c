@@ -73,61 +73,25 @@ static inline __attribute__((always_inline)) void tile_body(
     }
 }
 
-static void pairs_dot_f32(const struct engram_wide_rows *queries,
-                          const struct engram_base_rows *base, size_t dim,
-                          const struct engram_candidate *pairs, size_t count, double *raw)
+static inline __attribute__((always_inline)) void canonical_pairs(
+    enum engram_op op, enum engram_work_type type, const struct engram_wide_rows *queries,
+    const struct engram_base_rows *base, size_t dim, const struct engram_candidate *pairs,
+    size_t count, double *raw)
 {
-    pairs_body(ENGRAM_OP_DOT, load_f32, queries, base, dim, pairs, count, raw);
+    pairs_body(op, type == ENGRAM_WORK_F32 ? load_f32 : load_f64, queries, base, dim, pairs, count,
+               raw);
 }
 
-static void pairs_dot_f64(const struct engram_wide_rows *queries,
-                          const struct engram_base_rows *base, size_t dim,
-                          const struct engram_candidate *pairs, size_t count, double *raw)
+static inline __attribute__((always_inline)) void canonical_tile(
+    enum engram_op op, enum engram_work_type type, const struct engram_wide_rows *queries,
+    size_t query_count, const struct engram_base_rows *base, size_t row_count, size_t dim,
+    double *raw)
 {
-    pairs_body(ENGRAM_OP_DOT, load_f64, queries, base, dim, pairs, count, raw);
+    tile_body(op, type == ENGRAM_WORK_F32 ? load_f32 : load_f64, queries, query_count, base,
+              row_count, dim, raw);
 }
 
-static void pairs_sqdiff_f32(const struct engram_wide_rows *queries,
-                             const struct engram_base_rows *base, size_t dim,
-                             const struct engram_candidate *pairs, size_t count, double *raw)
-{
-    pairs_body(ENGRAM_OP_SQDIFF, load_f32, queries, base, dim, pairs, count, raw);
-}
-
-static void pairs_sqdiff_f64(const struct engram_wide_rows *queries,
-                             const struct engram_base_rows *base, size_t dim,
-                             const struct engram_candidate *pairs, size_t count, double *raw)
-{
-    pairs_body(ENGRAM_OP_SQDIFF, load_f64, queries, base, dim, pairs, count, raw);
-}
-
-static void tile_dot_f32(const struct engram_wide_rows *queries, size_t query_count,
-                         const struct engram_base_rows *base, size_t row_count, size_t dim,
-                         double *raw)
-{
-    tile_body(ENGRAM_OP_DOT, load_f32, queries, query_count, base, row_count, dim, raw);
-}
-
-static void tile_dot_f64(const struct engram_wide_rows *queries, size_t query_count,
-                         const struct engram_base_rows *base, size_t row_count, size_t dim,
-                         double *raw)
-{
-    tile_body(ENGRAM_OP_DOT, load_f64, queries, query_count, base, row_count, dim, raw);
-}
-
-static void tile_sqdiff_f32(const struct engram_wide_rows *queries, size_t query_count,
-                            const struct engram_base_rows *base, size_t row_count, size_t dim,
-                            double *raw)
-{
-    tile_body(ENGRAM_OP_SQDIFF, load_f32, queries, query_count, base, row_count, dim, raw);
-}
-
-static void tile_sqdiff_f64(const struct engram_wide_rows *queries, size_t query_count,
-                            const struct engram_base_rows *base, size_t row_count, size_t dim,
-                            double *raw)
-{
-    tile_body(ENGRAM_OP_SQDIFF, load_f64, queries, query_count, base, row_count, dim, raw);
-}
+#include "kernels/canonical_entries.h"
 
 static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
 {
@@ -218,8 +182,8 @@ static uint64_t f32_peak(uint64_t rounds)
 
 const struct engram_kernels engram_kernels_portable = {
     .name = "portable",
-    .canonical_pairs = {{pairs_dot_f32, pairs_dot_f64}, {pairs_sqdiff_f32, pairs_sqdiff_f64}},
-    .canonical_tile = {{tile_dot_f32, tile_dot_f64}, {tile_sqdiff_f32, tile_sqdiff_f64}},
+    .canonical_pairs = CANONICAL_PAIRS,
+    .canonical_tile = CANONICAL_TILES,
     .f32_tile = f32_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,
