@@ -1,4 +1,5 @@
-/* A block at work, shared by its two rooms: block.c scores pairs, block_scan.c decides in which order. */
+/* A block at work, shared by its two rooms: block.c scores pairs, block_scan.c decides in which
+ * order. */
 #ifndef ENGRAM_SEARCH_BLOCK_INTERNAL_H
 #define ENGRAM_SEARCH_BLOCK_INTERNAL_H
 
