@@ -203,12 +203,12 @@ def test_permissions_follow_umask(t):
 
 
 def test_file_size_limit(t):
-    """A write that fails: exit 74, nothing left."""
+    """A write that fails, and not a death by SIGXFSZ: exit 74, one line, nothing left."""
     path = t.h5("one.h5", {"x": t.gaussian(3000, 4)})
     before = sorted(os.listdir(t.folder))
 
     def limited():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))
 
     for extra in ([], ["--compress", "6"], ["--max-distance", "1"]):
@@ -222,6 +222,7 @@ def test_file_size_limit(t):
             timeout=100,
         )
         t.check(done.returncode == 74, f"{extra}: exit {done.returncode}: {done.stderr}")
+        t.check(done.stderr.count("\n") == 1, f"{extra}: not one line: {done.stderr}")
         t.check(sorted(os.listdir(t.folder)) == before, f"left over: {os.listdir(t.folder)}")
 
 
