@@ -110,7 +110,9 @@ static void pack_encode(const struct engram_int_encode *args, uint8_t *out, doub
         for (size_t g = 0; g < whole; g++) {
             memcpy(out + (i / 4 + g) * args->stride, codes + 4 * g, 4);
         }
-        memcpy(out + (i / 4 + whole) * args->stride, codes + 4 * whole, (last - i) % 4);
+        if ((last - i) % 4 != 0) {
+            memcpy(out + (i / 4 + whole) * args->stride, codes + 4 * whole, (last - i) % 4);
+        }
     }
 }
 

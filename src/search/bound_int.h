@@ -29,7 +29,9 @@
  *    S' is enlarged by 2^-20 |y D|. row_error, query_error, error and norm are enlarged by 2^-17
  *    of themselves: 4 u for their products and subtractions, 2^-18 for the float32 sums that
  *    error and norm come from (at most 32 additions in a row, then float64). R is also enlarged
- *    by 2^-22 |F| for the rounding of F - p C. level is lowered by 2^-20 of its magnitude for
+ *    by 2^-22 |F| for the rounding of F - p C. A float32 square may underflow: each loses at most
+ *    2^-150, a sum of n of them at most sqrt(n) 2^-75 of the norm, and R and |F| are enlarged by
+ *    twice that. level is lowered by 2^-20 of its magnitude for
  *    its three roundings. bias is raised by 2^-16 of its magnitude: 5 u for its product and sum,
  *    2^-18 for the float32 sum |F|^2, 2 u for F instead of X'; slope is rounded up (k >= 0).
  *    All are rounded outward.

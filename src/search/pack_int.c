@@ -100,6 +100,7 @@ static void pack_panel(const struct engram_prepared *prepared, size_t panel,
     double largest = 0;
     double error = 0;
     double norm = 0;
+    double lost = sqrt((double)prepared->dim) * 0x1p-74; /* squares below 2^-149 vanish */
 
     for (size_t r = 0; r < width; r++) {
         if (engram_prepared_live(prepared, panel * width + r)) {
@@ -126,8 +127,8 @@ static void pack_panel(const struct engram_prepared *prepared, size_t panel,
                                                .limit = limit,
                                                .stride = width * 4};
         kernels->int_encode(&args, to + r * 4, &error2, &code2);
-        double own = sqrt(terms[r].norm2);
-        error = fmax(error, sqrt(error2) + 0x1p-22 * own);
+        double own = sqrt(terms[r].norm2) + lost;
+        error = fmax(error, sqrt(error2) + lost + 0x1p-22 * own);
         norm = fmax(norm, fmax((double)scale * sqrt(code2), own));
         bias[r] = bias_of(terms[r].weight, (double)scale);
     }

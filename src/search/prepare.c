@@ -206,6 +206,9 @@ enum engram_status engram_prepare_named(const struct engram_set *base, const cha
     }
     *prepared = NULL;
     enum engram_status status = engram_set_check(base, what, &options->log, &set);
+    if (status == ENGRAM_OK && (unsigned)options->filter > ENGRAM_FILTER_INT) {
+        status = engram_fail(&options->log, ENGRAM_ERR_USAGE, "unknown filter");
+    }
     if (status == ENGRAM_OK && !engram_metric_valid(options->metric)) {
         status = engram_fail(&options->log, ENGRAM_ERR_USAGE, "unknown metric");
     }

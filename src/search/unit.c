@@ -136,6 +136,9 @@ static void run_round(struct round *round)
         if (engram_arena_create(&arena, round->arena_size) != ENGRAM_OK) {
             fail_round(round, ENGRAM_ERR_RESOURCE);
         }
+        if (omp_get_thread_num() == 0) {
+            round->stats->threads = omp_get_num_threads(); /* may be fewer than asked for */
+        }
         if (engram_unit_loop_hook != NULL) {
             engram_unit_loop_hook(true);
         }
@@ -227,6 +230,7 @@ static bool is_symmetric(const struct engram_prepared *prepared, int64_t base_fi
     return request->self && first == 0 && last == queries->set.rows && last == prepared->rows &&
            queries->first_row == base_first_row && prepared->owned == NULL &&
            queries->set.data == (const void *)prepared->view.data &&
+           queries->set.dtype == (prepared->type == ENGRAM_WORK_F32 ? ENGRAM_F32 : ENGRAM_F64) &&
            queries->set.stride == prepared->view.stride;
 }
 
@@ -237,7 +241,10 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
                                       const struct engram_partial *known,
                                       struct engram_partial *out, struct engram_search_stats *stats)
 {
-    bool all_pairs = request->k == INT64_MAX;
+    /* A k that cannot cut anything off, with a limit that will: slots for k answers of every query
+     * would be memory for nothing. */
+    bool limited = request->max_key < INFINITY || request->min_score > -INFINITY;
+    bool all_pairs = request->k == INT64_MAX || (limited && request->k >= prepared->rows);
     struct engram_topk topk = {.common.ops = &engram_topk_ops};
     struct engram_pair_collector pairs = {.common.ops = &engram_pair_ops};
     struct engram_collector *collector = all_pairs ? &pairs.common : &topk.common;
@@ -274,7 +281,6 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
     if (status != ENGRAM_OK) {
         return status;
     }
-    stats->threads = round.team;
     stats->isa = prepared->kernels->name;
     stats->filter = filter;
     fenv_t saved;

@@ -160,13 +160,59 @@ static void test_sqeuclidean(void **state)
     attack_metric(ENGRAM_SQEUCLIDEAN);
 }
 
+#define FAR_ROWS 8200
+#define FAR_DIM 16
+
+/* One far row, which the sample for the mean misses, sets the scale: the others are so small beside
+ * it that squares of their float32 errors vanish. Queries lie in between. */
+static void test_far_row(void **state)
+{
+    static double base[FAR_ROWS * FAR_DIM];
+    double query[FAR_DIM];
+    const double far[2] = {1, 1e22};
+    const struct engram_kernels *kernels;
+    (void)state;
+    for (size_t trial = 0; trial < 2; trial++) {
+        double small = 1.9 * 0x1p-72 * far[trial];
+        for (size_t i = 0; i < FAR_ROWS * FAR_DIM; i++) {
+            base[i] = sign_of(random_u64(), 0) > 0 ? small : -small;
+        }
+        for (size_t i = 0; i < FAR_DIM; i++) {
+            base[(FAR_ROWS - 2) * FAR_DIM + i] = far[trial];
+            base[6000 * FAR_DIM + i] = small; /* the nearest */
+            query[i] = 0x1p-40 * far[trial];
+        }
+        const struct engram_set set = {base, ENGRAM_F64, FAR_ROWS, FAR_DIM, 0};
+        const struct engram_set one = {query, ENGRAM_F64, 1, FAR_DIM, 0};
+        for (size_t k = 0; (kernels = engram_kernels_at(k)) != NULL; k++) {
+            struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
+            int64_t rows[2][3];
+            double keys[2][3];
+            options.metric = trial == 0 ? ENGRAM_L2 : ENGRAM_SQEUCLIDEAN;
+            options.k = 3;
+            options.isa = kernels->name;
+            options.threads = 1;
+            for (int f = 0; f < 2; f++) {
+                struct engram_prepared *prepared = NULL;
+                options.filter = f == 0 ? ENGRAM_FILTER_CANONICAL : ENGRAM_FILTER_INT;
+                assert_int_equal(engram_prepare(&set, &options, &prepared), ENGRAM_OK);
+                assert_int_equal(
+                    engram_search_knn(prepared, &one, &options, rows[f], keys[f], NULL, NULL),
+                    ENGRAM_OK);
+                engram_prepared_free(prepared);
+            }
+            assert_memory_equal(rows[0], rows[1], sizeof rows[0]);
+            assert_memory_equal(keys[0], keys[1], sizeof keys[0]);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cosine),
-        cmocka_unit_test(test_ip),
-        cmocka_unit_test(test_l2),
-        cmocka_unit_test(test_sqeuclidean),
+        cmocka_unit_test(test_cosine),  cmocka_unit_test(test_ip),
+        cmocka_unit_test(test_l2),      cmocka_unit_test(test_sqeuclidean),
+        cmocka_unit_test(test_far_row),
     };
     random_start();
     return cmocka_run_group_tests(tests, NULL, NULL);
