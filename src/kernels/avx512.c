@@ -394,6 +394,7 @@ const struct engram_kernels engram_kernels_avx512 = {
     .int_rows = ROWS,
     .int_base_limit = INT_BASE_LIMIT,
     .int_query_limit = INT_QUERY_LIMIT,
+    .f32_top = pack_top,
     .int_centre = pack_centre,
     .int_encode = pack_encode,
     .f32_peak = f32_peak,

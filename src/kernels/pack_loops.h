@@ -13,6 +13,31 @@
 /* Elements whose terms are added in float32 before they go to float64: 32 additions a lane. */
 #define PACK_BLOCK 512
 
+static uint32_t pack_top(const float *row, size_t dim)
+{
+    uint32_t tops[PACK_LANES] = {0};
+    uint32_t top = 0;
+    size_t i = 0;
+    for (; i + PACK_LANES <= dim; i += PACK_LANES) {
+        uint32_t bits[PACK_LANES];
+        memcpy(bits, row + i, sizeof bits);
+        for (size_t j = 0; j < PACK_LANES; j++) {
+            uint32_t magnitude = bits[j] & 0x7fffffffU;
+            tops[j] = magnitude > tops[j] ? magnitude : tops[j];
+        }
+    }
+    for (size_t j = 0; i + j < dim; j++) {
+        uint32_t bits;
+        memcpy(&bits, row + i + j, sizeof bits);
+        bits &= 0x7fffffffU;
+        tops[j] = bits > tops[j] ? bits : tops[j];
+    }
+    for (size_t j = 0; j < PACK_LANES; j++) {
+        top = tops[j] > top ? tops[j] : top;
+    }
+    return top;
+}
+
 /* Elements [first, last) of engram_int_centre_fn, last - first at most PACK_BLOCK. */
 static inline void pack_centre_block(const struct engram_int_centre *args, size_t first,
                                      size_t last, float *out, struct engram_int_row *row,

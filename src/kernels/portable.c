@@ -192,6 +192,7 @@ const struct engram_kernels engram_kernels_portable = {
     .int_rows = ROWS,
     .int_base_limit = 127,
     .int_query_limit = 127,
+    .f32_top = pack_top,
     .int_centre = pack_centre,
     .int_encode = pack_encode,
     .f32_peak = f32_peak,

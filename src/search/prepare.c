@@ -4,6 +4,7 @@
 
 #include <omp.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/pages.h"
@@ -31,32 +32,69 @@ static void survey_join(struct survey *into, const struct survey *from)
     into->needs_scale = into->needs_scale || from->needs_scale;
 }
 
+/* engram_row_look; for float32 rows by the kernel set's own loop. */
+static struct engram_row_look look_at(const struct engram_prepared *prepared,
+                                      const struct engram_set *base, int64_t row)
+{
+    const void *data = engram_set_row(base, row);
+    if (base->dtype != ENGRAM_F32) {
+        return engram_row_look(base->dtype, data, prepared->dim);
+    }
+    uint32_t top = prepared->kernels->f32_top(data, prepared->dim);
+    float largest;
+    memcpy(&largest, &top, sizeof largest);
+    return (struct engram_row_look){top < 0x7f800000U, true, (double)largest};
+}
+
+/* Canonical self product of a row: against itself, widened on one side into `wide`. */
+static void self_product(const struct engram_prepared *prepared, const void *row, int64_t r,
+                         double *wide)
+{
+    const struct engram_base_rows one = {row, 0};
+    const struct engram_wide_rows query = {wide, 0};
+    enum engram_dtype dtype = prepared->type == ENGRAM_WORK_F32 ? ENGRAM_F32 : ENGRAM_F64;
+    engram_row_widen(dtype, row, prepared->dim, wide);
+    prepared->kernels->canonical_tile[ENGRAM_OP_DOT][prepared->type](
+        &query, 1, &one, 1, prepared->dim, &prepared->self_products[r]);
+}
+
+/* Looks at row r; its live bit, 0 or 1. Float32 rows are never scaled, so their self product can
+ * be computed while they are in cache. */
+static unsigned survey_row(struct engram_prepared *prepared, const struct engram_set *base,
+                           int64_t r, struct survey *found, double *wide)
+{
+    struct engram_row_look look = look_at(prepared, base, r);
+    engram_bad_row_note(&found->bad, &look, prepared->metric, r);
+    if (!look.finite) {
+        found->skipped++;
+        return 0;
+    }
+    found->largest = look.largest > found->largest ? look.largest : found->largest;
+    found->needs_scale = found->needs_scale || (prepared->metric == ENGRAM_COSINE &&
+                                                engram_cosine_exponent(look.largest) != 0);
+    if (prepared->self_products != NULL && base->dtype == ENGRAM_F32) {
+        self_product(prepared, engram_set_row(base, r), r, wide);
+    }
+    return 1;
+}
+
 /* Looks at all rows and fills prepared->live. Eight rows share a byte of `live`, so threads take
- * rows in groups of eight. */
+ * rows in groups of eight. `wide_all`: `dim` + 8 doubles a thread. */
 static struct survey survey_rows(struct engram_prepared *prepared, const struct engram_set *base,
-                                 int team)
+                                 int team, double *wide_all)
 {
     struct survey all = {ENGRAM_BAD_ROW_NONE, 0, 0, false};
 #pragma omp parallel num_threads(team)
     {
         fenv_t saved;
         struct survey mine = {ENGRAM_BAD_ROW_NONE, 0, 0, false};
+        double *wide = wide_all + (prepared->dim + 8) * (size_t)omp_get_thread_num();
         engram_fp_enter(&saved);
 #pragma omp for schedule(static)
         for (int64_t group = 0; group < (base->rows + 7) / 8; group++) {
             unsigned bits = 0;
             for (int64_t r = group * 8; r < base->rows && r < group * 8 + 8; r++) {
-                struct engram_row_look look =
-                    engram_row_look(base->dtype, engram_set_row(base, r), prepared->dim);
-                engram_bad_row_note(&mine.bad, &look, prepared->metric, r);
-                if (!look.finite) {
-                    mine.skipped++;
-                    continue;
-                }
-                bits |= 1U << (r & 7);
-                mine.largest = look.largest > mine.largest ? look.largest : mine.largest;
-                mine.needs_scale = mine.needs_scale || (prepared->metric == ENGRAM_COSINE &&
-                                                        engram_cosine_exponent(look.largest) != 0);
+                bits |= survey_row(prepared, base, r, &mine, wide) << (r & 7);
             }
             prepared->live[group] = (uint8_t)bits;
         }
@@ -69,16 +107,12 @@ static struct survey survey_rows(struct engram_prepared *prepared, const struct 
 
 /* Rows in the type that the kernels read, in our own memory, scaled for cosine where needed. */
 static enum engram_status copy_rows(struct engram_prepared *prepared, const struct engram_set *base,
-                                    int team, const struct engram_log *log)
+                                    int team, double *wide_all, const struct engram_log *log)
 {
     size_t element = prepared->type == ENGRAM_WORK_F32 ? sizeof(float) : sizeof(double);
     size_t stride = prepared->dim * element;
     if (!engram_size_mul((size_t)base->rows, stride, &prepared->owned_bytes) ||
         (prepared->owned = engram_pages_alloc(prepared->owned_bytes)) == NULL) {
-        return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for a copy of the base");
-    }
-    double *wide_all = calloc((prepared->dim + 8) * (size_t)team, sizeof *wide_all);
-    if (wide_all == NULL) {
         return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for a copy of the base");
     }
 #pragma omp parallel num_threads(team)
@@ -107,24 +141,13 @@ static enum engram_status copy_rows(struct engram_prepared *prepared, const stru
         }
         engram_fp_leave(&saved);
     }
-    free(wide_all);
     prepared->view = (struct engram_base_rows){prepared->owned, stride};
     return ENGRAM_OK;
 }
 
-/* Canonical self products: a row against itself, widened on one side. */
-static enum engram_status self_products(struct engram_prepared *prepared, int team,
-                                        const struct engram_log *log)
+/* Self products of rows that survey_rows left for later. */
+static void self_products(struct engram_prepared *prepared, int team, double *wide_all)
 {
-    enum engram_dtype dtype = prepared->type == ENGRAM_WORK_F32 ? ENGRAM_F32 : ENGRAM_F64;
-    engram_canonical_tile_fn tile =
-        prepared->kernels->canonical_tile[ENGRAM_OP_DOT][prepared->type];
-    double *wide_all = calloc((prepared->dim + 8) * (size_t)team, sizeof *wide_all);
-    prepared->self_products = calloc((size_t)prepared->rows + 1, sizeof(double));
-    if (wide_all == NULL || prepared->self_products == NULL) {
-        free(wide_all);
-        return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for the norms of the base");
-    }
 #pragma omp parallel num_threads(team)
     {
         fenv_t saved;
@@ -132,19 +155,35 @@ static enum engram_status self_products(struct engram_prepared *prepared, int te
         engram_fp_enter(&saved);
 #pragma omp for schedule(static)
         for (int64_t r = 0; r < prepared->rows; r++) {
-            if ((prepared->live[r >> 3] >> (r & 7) & 1) == 0) {
-                continue;
+            if (engram_prepared_live(prepared, (size_t)r)) {
+                self_product(prepared, prepared->view.data + (size_t)r * prepared->view.stride, r,
+                             wide);
             }
-            struct engram_base_rows row = {prepared->view.data + (size_t)r * prepared->view.stride,
-                                           prepared->view.stride};
-            struct engram_wide_rows query = {wide, prepared->dim};
-            engram_row_widen(dtype, row.data, prepared->dim, wide);
-            tile(&query, 1, &row, 1, prepared->dim, &prepared->self_products[r]);
         }
         engram_fp_leave(&saved);
     }
-    free(wide_all);
-    return ENGRAM_OK;
+}
+
+/* Looks at the rows and copies them where they cannot be borrowed. */
+static enum engram_status take_rows(struct engram_prepared *prepared, const struct engram_set *base,
+                                    const char *what, int64_t first_row, int team, double *wide_all,
+                                    double *largest, const struct engram_log *log)
+{
+    struct survey survey = survey_rows(prepared, base, team, wide_all);
+    bool borrowed = (base->dtype == ENGRAM_F32 || base->dtype == ENGRAM_F64) && !survey.needs_scale;
+    prepared->skipped = survey.skipped;
+    *largest = survey.largest;
+    enum engram_status status =
+        engram_bad_row_status(&survey.bad, what, first_row, prepared->metric, log);
+    if (status == ENGRAM_OK && borrowed) {
+        prepared->view = (struct engram_base_rows){base->data, base->stride};
+    } else if (status == ENGRAM_OK) {
+        status = copy_rows(prepared, base, team, wide_all, log);
+    }
+    if (status == ENGRAM_OK && prepared->self_products != NULL && base->dtype != ENGRAM_F32) {
+        self_products(prepared, team, wide_all);
+    }
+    return status;
 }
 
 /* Everything after the arguments are known to be good. */
@@ -153,25 +192,21 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
                                const struct engram_search_options *options, int team)
 {
     const struct engram_log *log = &options->log;
+    double *wide_all = calloc((prepared->dim + 8) * (size_t)team, sizeof *wide_all);
+    double largest = 0;
     /* Whole panels of any kernel set are covered, so that the tile reads zeros past the end. */
     prepared->live = calloc((size_t)base->rows / 8 + ENGRAM_INT_ROWS_MAX, 1);
-    if (prepared->live == NULL) {
+    if (prepared->metric == ENGRAM_COSINE) {
+        prepared->self_products = calloc((size_t)base->rows + 1, sizeof(double));
+    }
+    if (wide_all == NULL || prepared->live == NULL ||
+        (prepared->metric == ENGRAM_COSINE && prepared->self_products == NULL)) {
+        free(wide_all);
         return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for the base");
     }
-    struct survey survey = survey_rows(prepared, base, team);
-    prepared->skipped = survey.skipped;
     enum engram_status status =
-        engram_bad_row_status(&survey.bad, what, first_row, prepared->metric, log);
-
-    bool borrowed = (base->dtype == ENGRAM_F32 || base->dtype == ENGRAM_F64) && !survey.needs_scale;
-    if (status == ENGRAM_OK && borrowed) {
-        prepared->view = (struct engram_base_rows){base->data, base->stride};
-    } else if (status == ENGRAM_OK) {
-        status = copy_rows(prepared, base, team, log);
-    }
-    if (status == ENGRAM_OK && prepared->metric == ENGRAM_COSINE) {
-        status = self_products(prepared, team, log);
-    }
+        take_rows(prepared, base, what, first_row, team, wide_all, &largest, log);
+    free(wide_all);
     if (status == ENGRAM_OK && cancelled(options->cancel)) {
         status = ENGRAM_ERR_CANCELLED;
     }
@@ -179,7 +214,7 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
     enum engram_filter filter =
         engram_filter_choose(options->filter, INT64_MAX, base->rows, base->dim);
     if (status == ENGRAM_OK && filter == ENGRAM_FILTER_INT) {
-        status = engram_int_pack_make(prepared, survey.largest, team, log);
+        status = engram_int_pack_make(prepared, largest, team, log);
         if (status == ENGRAM_OK && options->filter == ENGRAM_FILTER_AUTO &&
             !engram_int_pack_tells(prepared)) {
             engram_int_pack_free(&prepared->codes);
@@ -187,7 +222,7 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
         }
     }
     if (status == ENGRAM_OK && filter == ENGRAM_FILTER_F32) {
-        status = engram_f32_pack_make(prepared, survey.largest, team, log);
+        status = engram_f32_pack_make(prepared, largest, team, log);
     }
     return status;
 }
