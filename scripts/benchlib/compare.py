@@ -56,7 +56,7 @@ def knn(base, queries, metric, ours, theirs):
     for q in rows:
         only_ours = np.setdiff1d(ours[q], theirs[q])
         only_theirs = np.setdiff1d(theirs[q], ours[q])
-        only_theirs = only_theirs[only_theirs >= 0]
+        only_ours, only_theirs = only_ours[only_ours >= 0], only_theirs[only_theirs >= 0]
         if len(only_ours) == 0 and len(only_theirs) == 0:
             verdict.order += 1
             continue
