@@ -1,4 +1,5 @@
-/* What the two halves of the writer share: output.c declares, output_rows.c writes rows. */
+/* What the rooms of the writer share: output.c declares, output_attr.c writes attributes,
+ * output_rows.c rows. */
 #ifndef ENGRAM_IO_OUTPUT_INTERNAL_H
 #define ENGRAM_IO_OUTPUT_INTERNAL_H
 
@@ -85,5 +86,8 @@ enum engram_status engram_output_reserve(struct engram_output *output, size_t by
 
 /* Ends the declarations. */
 enum engram_status engram_output_begin_rows(struct engram_output *output);
+
+/* UTF-8 text of `size` bytes, or H5T_VARIABLE; negative on failure. The caller closes it. */
+hid_t engram_output_string_type(size_t size);
 
 #endif
