@@ -323,15 +323,6 @@ void engram_result_digest(const char *path, char digest[64])
     }
 }
 
-enum engram_status engram_result_ids(struct engram_result *result, bool queries,
-                                     struct engram_ids *ids)
-{
-    const struct engram_result_strings *strings = queries ? &result->query_ids : &result->base_ids;
-
-    return engram_ids_read(result->path, queries ? "/query_ids" : "/base_ids", 0, strings->count,
-                           &result->log, ids);
-}
-
 static void close_strings(struct engram_result_strings *strings)
 {
     engram_h5_close(&strings->dataset);

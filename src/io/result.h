@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "engram/search.h"
-#include "io/ids.h"
 
 enum engram_result_kind { ENGRAM_RESULT_KNN, ENGRAM_RESULT_PAIRS };
 
@@ -46,11 +45,7 @@ enum engram_status engram_result_open(const char *path, const struct engram_log 
 enum engram_status engram_result_row(struct engram_result *result, int64_t row, int64_t *count,
                                      const int64_t **rows, const float **distances);
 
-/* Ids of the result file: /query_ids and /base_ids; all rows. */
-enum engram_status engram_result_ids(struct engram_result *result, bool queries,
-                                     struct engram_ids *ids);
-
-/* One id, without reading all of them when there are many: `*length` bytes at `*text`, not
+/* One id of /query_ids or /base_ids, without reading all of them: `*length` bytes at `*text`, not
  * terminated, valid until the next call with the same `queries`. `row` counts from the first row of
  * that dataset: queries by row of the result, base ids by row of the base dataset. USAGE without a
  * log message when the result has no such ids or rows. */
