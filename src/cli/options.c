@@ -233,11 +233,48 @@ static int parse_progress(struct parser *parser)
                        parser->argument);
 }
 
+/* Options of the command itself; the job knows nothing of them. */
+static int apply_own_option(struct parser *parser, int id)
+{
+    struct engram_cli_options *options = parser->options;
+
+    switch (id) {
+    case 'n':
+        return parse_integer(parser, "--rows", 0, INT64_MAX, &options->show_rows);
+    case OPT_TSV:
+        options->tsv = true;
+        return 0;
+    case OPT_FULL:
+        options->sample = 0;
+        return 0;
+    case OPT_SAMPLE:
+        return parse_integer(parser, "--sample", 1, INT32_MAX, &options->sample);
+    case OPT_PROGRESS:
+        return parse_progress(parser);
+    case OPT_STATS:
+        return parse_name(parser, "--stats", &options->stats);
+    case 'q':
+        options->messages->verbosity = -1;
+        return 0;
+    case 'v':
+        options->messages->verbosity =
+            options->messages->verbosity < 0 ? 1 : options->messages->verbosity + 1;
+        return 0;
+    case 'h':
+        options->action = ENGRAM_CLI_HELP;
+        return 0;
+    case OPT_VERSION:
+        options->action = ENGRAM_CLI_VERSION;
+        return 0;
+    default:
+        return USAGE_ERROR(parser, "internal error: option %d is not handled", id);
+    }
+}
+
 /* One option that is available and belongs to the command. */
 static int apply_option(struct parser *parser, int id)
 {
-    struct engram_cli_options *options = parser->options;
-    struct engram_job_options *job = &options->job;
+    struct engram_job_options *job = &parser->options->job;
 
     switch (id) {
     case OPT_BASE:
@@ -274,35 +311,8 @@ static int apply_option(struct parser *parser, int id)
         return parse_name(parser, "--isa", &job->isa);
     case OPT_FILTER:
         return parse_filter(parser);
-    case 'n':
-        return parse_integer(parser, "--rows", 0, INT64_MAX, &options->show_rows);
-    case OPT_TSV:
-        options->tsv = true;
-        return 0;
-    case OPT_FULL:
-        options->sample = 0;
-        return 0;
-    case OPT_SAMPLE:
-        return parse_integer(parser, "--sample", 1, INT32_MAX, &options->sample);
-    case OPT_PROGRESS:
-        return parse_progress(parser);
-    case OPT_STATS:
-        return parse_name(parser, "--stats", &options->stats);
-    case 'q':
-        options->messages->verbosity = -1;
-        return 0;
-    case 'v':
-        options->messages->verbosity =
-            options->messages->verbosity < 0 ? 1 : options->messages->verbosity + 1;
-        return 0;
-    case 'h':
-        options->action = ENGRAM_CLI_HELP;
-        return 0;
-    case OPT_VERSION:
-        options->action = ENGRAM_CLI_VERSION;
-        return 0;
     default:
-        return USAGE_ERROR(parser, "internal error: option %d is not handled", id);
+        return apply_own_option(parser, id);
     }
 }
 
