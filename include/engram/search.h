@@ -14,13 +14,19 @@
  *                 to [-1, 1]; 0 if either row is zero
  *   sqeuclidean   score = sum (q_i - x_i)^2               key = score
  *   l2            score = sqrt(sum (q_i - x_i)^2)         key = score
+ *   l1            score = sum |q_i - x_i|                 key = score
+ * and of rows of bits, counted in integers, with one float64 division:
+ *   hamming       score = |q xor x| / dim; 0 if dim is 0  key = score
+ *   jaccard       score = |q and x| / |q or x|; 0 if      key = 1 - score
+ *                 both rows are empty
  * A float64 row whose largest magnitude lies outside [2^-240, 2^240] is first multiplied, under
  * cosine only, by the power of two that brings that magnitude into [1, 2). A key of -0 counts
  * as +0.
  *
  * Values. A row that holds NaN or infinity is never an answer, and as a query has no answers.
- * float64 rows with a magnitude above 1e150 under ip, l2 and sqeuclidean, and 64-bit integers
- * beyond 2^53, are ENGRAM_ERR_DATA, naming the row. */
+ * float64 rows with a magnitude above 1e150 under ip, l2, sqeuclidean and l1, and 64-bit integers
+ * beyond 2^53, are ENGRAM_ERR_DATA, naming the row. Rows of bits go with hamming and jaccard, and
+ * those two with bits only; everything else is ENGRAM_ERR_USAGE. */
 #ifndef ENGRAM_SEARCH_H
 #define ENGRAM_SEARCH_H
 
@@ -46,19 +52,34 @@ enum engram_dtype {
     ENGRAM_I32 = 7,
     ENGRAM_U32 = 8,
     ENGRAM_I64 = 9,
-    ENGRAM_U64 = 10
+    ENGRAM_U64 = 10,
+    /* Eight to a byte, the first in the highest bit: element i of a row is bit 7 - i % 8 of its
+     * byte i / 8 (numpy.packbits). Bits of the last byte past `dim` are ignored. */
+    ENGRAM_BITS = 11
 };
 
-/* Bytes of one element; 0 for a value outside the enumeration. */
+/* Bytes of one element; 0 for ENGRAM_BITS and for a value outside the enumeration. */
 ENGRAM_API size_t engram_dtype_size(enum engram_dtype dtype);
+/* Bytes of a row of `dim` elements; SIZE_MAX when that does not fit, `dim` is negative or `dtype`
+ * is outside the enumeration. */
+ENGRAM_API size_t engram_row_bytes(enum engram_dtype dtype, int64_t dim);
 /* "float32", "int8", ...; "unknown" for a value outside the enumeration. */
 ENGRAM_API const char *engram_dtype_name(enum engram_dtype dtype);
 
-enum engram_metric { ENGRAM_COSINE = 0, ENGRAM_IP = 1, ENGRAM_L2 = 2, ENGRAM_SQEUCLIDEAN = 3 };
+enum engram_metric {
+    ENGRAM_COSINE = 0,
+    ENGRAM_IP = 1,
+    ENGRAM_L2 = 2,
+    ENGRAM_SQEUCLIDEAN = 3,
+    ENGRAM_L1 = 4,
+    ENGRAM_HAMMING = 5,
+    ENGRAM_JACCARD = 6
+};
 
-/* Canonical name: "cosine", "ip", "l2", "sqeuclidean"; "unknown" outside the enumeration. */
+/* Canonical name: "cosine", "ip", "l2", "sqeuclidean", "l1", "hamming", "jaccard"; "unknown"
+ * outside the enumeration. */
 ENGRAM_API const char *engram_metric_name(enum engram_metric metric);
-/* Parses a name or an alias (angular, dot, euclidean); case matters.
+/* Parses a name or an alias (angular, dot, euclidean, manhattan, cityblock); case matters.
  * ENGRAM_ERR_USAGE, and `*metric` untouched, when it is none of them. */
 ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_metric_parse(const char *name,
                                                                     enum engram_metric *metric);
@@ -77,7 +98,7 @@ struct engram_set {
     enum engram_dtype dtype;
     int64_t rows;  /* >= 0, at most 2^31 - 64 */
     int64_t dim;   /* elements per row, 0 .. 2^24 */
-    size_t stride; /* bytes from one row to the next; 0 means dim * element size */
+    size_t stride; /* bytes from one row to the next; 0 means engram_row_bytes */
 };
 
 /* Shared by preparing and searching. Always start from ENGRAM_SEARCH_OPTIONS_INIT. */
@@ -86,7 +107,8 @@ struct engram_search_options {
     enum engram_metric metric;
     int64_t k;             /* neighbours per query, > 0; INT64_MAX: no limit (pairs only) */
     double max_distance;   /* keep pairs with key <= this (float64); +INFINITY: no limit */
-    double min_similarity; /* keep pairs with score >= this (cosine, ip); -INFINITY: no limit */
+    double min_similarity; /* keep pairs with score >= this (cosine, ip, jaccard); -INFINITY: no
+                              limit */
     bool self;             /* query row i is base row i + self_offset and never matches it */
     int64_t self_offset;
     enum engram_filter filter;

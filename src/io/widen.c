@@ -161,6 +161,8 @@ static int64_t widen(enum engram_dtype dtype, enum engram_h5_encoding encoding, 
     case ENGRAM_F32:
     case ENGRAM_F64:
         break; /* go into the slab as they are */
+    case ENGRAM_BITS:
+        break; /* never widened */
     }
     return -1;
 }

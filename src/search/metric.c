@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/size.h"
+
 static const struct {
     const char *name;
     size_t size;
@@ -9,7 +11,7 @@ static const struct {
     [ENGRAM_F32] = {"float32", 4}, [ENGRAM_F64] = {"float64", 8}, [ENGRAM_F16] = {"float16", 2},
     [ENGRAM_I8] = {"int8", 1},     [ENGRAM_U8] = {"uint8", 1},    [ENGRAM_I16] = {"int16", 2},
     [ENGRAM_U16] = {"uint16", 2},  [ENGRAM_I32] = {"int32", 4},   [ENGRAM_U32] = {"uint32", 4},
-    [ENGRAM_I64] = {"int64", 8},   [ENGRAM_U64] = {"uint64", 8},
+    [ENGRAM_I64] = {"int64", 8},   [ENGRAM_U64] = {"uint64", 8},  [ENGRAM_BITS] = {"bits", 0},
 };
 
 /* The first name of a metric is its canonical one. */
@@ -31,6 +33,19 @@ size_t engram_dtype_size(enum engram_dtype dtype)
 {
     size_t index = (size_t)dtype;
     return index < sizeof DTYPES / sizeof DTYPES[0] ? DTYPES[index].size : 0;
+}
+
+size_t engram_row_bytes(enum engram_dtype dtype, int64_t dim)
+{
+    size_t element = engram_dtype_size(dtype);
+    size_t bytes;
+    if (dim < 0 || (element == 0 && dtype != ENGRAM_BITS) || (uint64_t)dim > SIZE_MAX) {
+        return SIZE_MAX;
+    }
+    if (dtype == ENGRAM_BITS) {
+        return (size_t)dim / 8 + (dim % 8 != 0);
+    }
+    return engram_size_mul((size_t)dim, element, &bytes) ? bytes : SIZE_MAX;
 }
 
 const char *engram_dtype_name(enum engram_dtype dtype)

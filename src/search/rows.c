@@ -100,6 +100,8 @@ void engram_row_widen(enum engram_dtype dtype, const void *row, size_t dim, doub
         WIDEN(int64_t);
     case ENGRAM_U64:
         WIDEN(uint64_t);
+    case ENGRAM_BITS: /* searched as bits, never widened */
+        break;
     }
 #undef WIDEN
 }
