@@ -23,15 +23,30 @@ enum engram_job_stage { ENGRAM_STAGE_READ = 0, ENGRAM_STAGE_SEARCH = 1, ENGRAM_S
 typedef void (*engram_job_progress_fn)(void *context, enum engram_job_stage stage, uint64_t done,
                                        uint64_t total);
 
+/* What a job answers; a result holds one kind. */
+enum engram_answer {
+    ENGRAM_ANSWER_KNN = 0,       /* k nearest: /neighbors, /distances, /counts */
+    ENGRAM_ANSWER_PAIRS = 1,     /* within a threshold: /pairs (CSR) */
+    ENGRAM_ANSWER_DENSE = 2,     /* every pair: /distances (queries, base) */
+    ENGRAM_ANSWER_PAIRWISE = 3,  /* row i against row i: /distances (queries) */
+    ENGRAM_ANSWER_LABELS = 4,    /* label of the nearest labelled row: /labels, /label_distances */
+    ENGRAM_ANSWER_COMPONENTS = 5 /* groups of a threshold self-join: /component, /keep */
+};
+
 /* One job. Strings are borrowed for the duration of the call. Start from ENGRAM_JOB_OPTIONS_INIT.
  * A SET names a dataset in INPUT, another file (its layout decides), or "FILE.h5::PATH". */
 struct engram_job_options {
-    size_t size;          /* sizeof(struct engram_job_options) */
-    const char *input;    /* path of the input file; only ever opened for reading */
-    const char *output;   /* path of the result */
-    const char *base;     /* SET, or NULL: the layout decides */
+    size_t size;              /* sizeof(struct engram_job_options) */
+    const char *input;        /* path of the input file; only ever opened for reading */
+    const char *output;       /* path of the result */
+    const char *const *bases; /* SETs that make up the base, in this order, each perhaps
+                                 "@LIST.txt"; NULL: the layout decides */
+    size_t base_count;
     const char *queries;  /* SET, or NULL */
     const char *ids;      /* dataset of row ids in the file of the set, or NULL: recognised */
+    const char *leaf;     /* name of the dataset in each item's group, or NULL: recognised */
+    const char *dtype;    /* element type of raw bits ("bfloat16"), or NULL: as stored */
+    bool allow_external;  /* follow external files and virtual sources outside the file */
     bool self;            /* queries = base; a row never matches itself */
     int64_t base_rows[2]; /* half-open row range; {0, -1}: all rows */
     int64_t query_rows[2];
@@ -42,9 +57,19 @@ struct engram_job_options {
     double max_distance;
     bool min_similarity_given;
     double min_similarity;
-    int compress;    /* deflate level of the results, 0 .. 9 */
-    int threads;     /* 0: OMP_NUM_THREADS, else what the machine allows */
-    const char *isa; /* NULL: ENGRAM_ISA, else the best there is */
+    bool all;                 /* the dense matrix */
+    bool pairwise;            /* row i against row i */
+    bool components;          /* duplicate groups */
+    const char *labels;       /* TSV file "id<TAB>label", or a dataset; or NULL */
+    const char *subset;       /* dataset: base rows allowed (bool or indices); or NULL */
+    const char *exclude_same; /* dataset of group labels: no match within a group; or NULL */
+    bool similarity;          /* write similarities instead of distances */
+    bool float64;             /* write float64 instead of float32 */
+    int64_t max_pairs;        /* more pairs are an error; 0: no limit */
+    const char *tmpdir;       /* where spools go; NULL: OUTPUT's folder */
+    int compress;             /* deflate level of the results, 0 .. 9 */
+    int threads;              /* 0: OMP_NUM_THREADS, else what the machine allows */
+    const char *isa;          /* NULL: ENGRAM_ISA, else the best there is */
     enum engram_filter filter;
     bool force;                      /* replace an existing OUTPUT */
     const int *cancel;               /* as in engram_search_options */
@@ -69,8 +94,8 @@ struct engram_job_report {
     enum engram_metric metric;
     char metric_reason[128]; /* "attribute `distance` is \"angular\"", "default", ... */
     bool self;
-    int64_t k;          /* INT64_MAX: no limit */
-    bool pairs_result;  /* /pairs rather than /neighbors */
+    int64_t k; /* INT64_MAX: no limit */
+    enum engram_answer answer;
     int64_t base_count; /* rows searched (after row ranges) */
     int64_t query_count;
     int64_t dim;

@@ -70,13 +70,17 @@ enum engram_cli_progress_mode {
     ENGRAM_CLI_PROGRESS_NONE
 };
 
-/* A parsed command line. Strings point into argv. */
+/* Times that --base may be given; a list file takes more. */
+#define ENGRAM_CLI_BASES_MAX 256
+
+/* A parsed command line. Strings point into argv, and job.bases to `bases`. */
 struct engram_cli_options {
     enum engram_cli_command command;
     enum engram_cli_action action;
     struct engram_job_options job; /* input and output are the operands; log is set */
     struct engram_cli_messages *messages;
     enum engram_cli_progress_mode progress;
+    const char *bases[ENGRAM_CLI_BASES_MAX];
     const char *stats; /* NULL: none */
     int64_t sample;    /* verify: queries checked; 0: all of them */
     int64_t show_rows; /* show: how many of the first rows; -1: not given */

@@ -112,10 +112,18 @@ static bool stats_would_overwrite(const struct engram_cli_options *options)
 {
     const struct engram_job_options *job = &options->job;
 
-    return options->stats != NULL && (names_same_file(options->stats, job->input) ||
-                                      names_same_file(options->stats, job->output) ||
-                                      names_same_file(options->stats, job->base) ||
-                                      names_same_file(options->stats, job->queries));
+    if (options->stats == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < job->base_count; i++) {
+        if (names_same_file(options->stats, job->bases[i])) {
+            return true;
+        }
+    }
+    return names_same_file(options->stats, job->input) ||
+           names_same_file(options->stats, job->output) ||
+           names_same_file(options->stats, job->queries) ||
+           names_same_file(options->stats, job->labels);
 }
 
 /* Rows without answers are no error but must not go unseen. */

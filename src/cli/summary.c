@@ -111,8 +111,9 @@ static void append_question(struct text *text, const struct engram_cli_summary *
     append(text, "  metric   %s (", engram_metric_name(report->metric));
     append_escaped(text, report->metric_reason);
     append(text, ")\n  answers  ");
-    append_count(text, report->answers, report->pairs_result ? "pair" : "neighbour",
-                 report->pairs_result ? "pairs" : "neighbours");
+    append_count(text, report->answers,
+                 report->answer == ENGRAM_ANSWER_PAIRS ? "pair" : "neighbour",
+                 report->answer == ENGRAM_ANSWER_PAIRS ? "pairs" : "neighbours");
     if (report->k != INT64_MAX) {
         append(text, ", k = %lld", (long long)report->k);
     }

@@ -12,7 +12,8 @@
 /* clang-format off: one option, one paragraph. */
 const struct engram_cli_option engram_cli_table[] = {
     {OPT_BASE, "base", 0, "SET", ENGRAM_CLI_GROUP_SETS, JOB | INSPECT | VERIFY,
-     "vectors to search in [the layout decides]"},
+     "vectors to search in [the layout decides]; several\n"
+     "make one base, also --base @LIST.txt"},
     {OPT_QUERIES, "queries", 0, "SET", ENGRAM_CLI_GROUP_SETS, JOB | INSPECT | VERIFY,
      "vectors to find neighbours for [the layout decides]"},
     {OPT_SELF, "self", 0, NULL, ENGRAM_CLI_GROUP_SETS, JOB | INSPECT,
@@ -23,6 +24,12 @@ const struct engram_cli_option engram_cli_table[] = {
      "rows A to B-1 of the queries only"},
     {OPT_IDS, "ids", 0, "PATH", ENGRAM_CLI_GROUP_SETS, JOB | INSPECT,
      "dataset with the ids of the rows [recognised]"},
+    {OPT_LEAF, "leaf", 0, "NAME", ENGRAM_CLI_GROUP_SETS, JOB | INSPECT | VERIFY,
+     "dataset of that name in each item's group is its row"},
+    {OPT_DTYPE, "dtype", 0, "T", ENGRAM_CLI_GROUP_SETS, JOB | INSPECT | VERIFY,
+     "what raw bits stand for: bfloat16, float16, ..."},
+    {OPT_ALLOW_EXTERNAL, "allow-external", 0, NULL, ENGRAM_CLI_GROUP_SETS, JOB | INSPECT | VERIFY,
+     "read other files that a dataset refers to"},
 
     {OPT_METRIC, "metric", 0, "NAME", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
      "cosine (angular), ip (dot), l2 (euclidean) or\n"
@@ -34,7 +41,29 @@ const struct engram_cli_option engram_cli_table[] = {
     {OPT_MIN_SIMILARITY, "min-similarity", 0, "X", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
      "every pair with similarity X or more (cosine, ip);\n"
      "with -k at most N a row"},
+    {OPT_ALL, "all", 0, NULL, ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
+     "the distance of every query to every base row"},
+    {OPT_PAIRWISE, "pairwise", 0, NULL, ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
+     "the distance of query i to base row i"},
+    {OPT_LABELS, "labels", 0, "LABELS", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT | VERIFY,
+     "the label of the nearest labelled base row; a file\n"
+     "of lines id<TAB>label, or a dataset"},
+    {OPT_COMPONENTS, "components", 0, NULL, ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
+     "groups of rows that chains of pairs within the\n"
+     "threshold connect; chains may join distant rows"},
+    {OPT_SUBSET, "subset", 0, "PATH", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT | VERIFY,
+     "base rows allowed: a dataset of bools or row numbers"},
+    {OPT_EXCLUDE_SAME, "exclude-same", 0, "PATH", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT | VERIFY,
+     "no matches between rows with the same value in this\ndataset"},
+    {OPT_MAX_PAIRS, "max-pairs", 0, "N", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
+     "stop with an error when there are more pairs"},
 
+    {OPT_SIMILARITY, "similarity", 0, NULL, ENGRAM_CLI_GROUP_RESULT, JOB | INSPECT,
+     "similarities instead of distances (cosine, ip,\njaccard)"},
+    {OPT_FLOAT64, "float64", 0, NULL, ENGRAM_CLI_GROUP_RESULT, JOB | INSPECT,
+     "float64 instead of float32"},
+    {OPT_TMPDIR, "tmpdir", 0, "DIR", ENGRAM_CLI_GROUP_RESULT, JOB | INSPECT,
+     "folder for temporary data [OUTPUT's]"},
     {OPT_COMPRESS, "compress", 0, "LEVEL", ENGRAM_CLI_GROUP_RESULT, JOB | INSPECT,
      "deflate the result, 1 to 9 [0: do not]"},
     {OPT_FORCE, "force", 0, NULL, ENGRAM_CLI_GROUP_RESULT, JOB, "replace an existing OUTPUT"},
@@ -66,22 +95,9 @@ const struct engram_cli_option engram_cli_table[] = {
     {OPT_VERSION, "version", 0, NULL, ENGRAM_CLI_GROUP_MESSAGES, ENGRAM_CLI_ON_ALL,
      "versions and the kernel sets of this CPU"},
 
-    {OPT_LATER, "all", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 1, "pairwise", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 2, "similarity", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 3, "float64", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 4, "subset", 0, "PATH", ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 5, "exclude-same", 0, "PATH", ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 6, "labels", 0, "FILE", ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 7, "components", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 8, "leaf", 0, "NAME", ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 9, "dtype", 0, "T", ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 10, "memory", 0, "SIZE", ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 11, "shard", 0, "I/N", ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 12, "from-scratch", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 13, "max-pairs", 0, "N", ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 14, "tmpdir", 0, "DIR", ENGRAM_CLI_GROUP_LATER, 0, NULL},
-    {OPT_LATER + 15, "allow-external", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
+    {OPT_LATER, "memory", 0, "SIZE", ENGRAM_CLI_GROUP_LATER, 0, NULL},
+    {OPT_LATER + 1, "shard", 0, "I/N", ENGRAM_CLI_GROUP_LATER, 0, NULL},
+    {OPT_LATER + 2, "from-scratch", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
 };
 /* clang-format on */
 

@@ -2,8 +2,6 @@
 #include "job/inputs.h"
 
 #include <inttypes.h>
-#include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
-
-#define DEFAULT_K 10
+#include "job/question.h"
 
 /* The two roles of a set. */
 struct role {
@@ -202,8 +199,8 @@ static enum engram_status choose_sets(const struct engram_job_options *options,
     struct choice queries = {&inputs->files[0], NULL};
     enum engram_status status = ENGRAM_OK;
 
-    if (options->base != NULL) {
-        status = choose(options, inputs, &BASE, options->base, &base);
+    if (options->base_count > 0) {
+        status = choose(options, inputs, &BASE, options->bases[0], &base);
     }
     if (status == ENGRAM_OK && options->queries != NULL) {
         status = choose(options, inputs, &QUERIES, options->queries, &queries);
@@ -292,94 +289,6 @@ static enum engram_status choose_ids(const struct engram_job_options *options,
                        inputs->base.dataset->path);
 }
 
-/* The metric that the text of the attribute `distance` names. */
-static enum engram_status metric_of_attribute(const struct engram_job_options *options,
-                                              const struct engram_input_file *file,
-                                              enum engram_metric *metric)
-{
-    static const char *const later[] = {"jaccard",   "hamming",   "l1",
-                                        "manhattan", "cityblock", "normalized_euclidean"};
-    const char *given = file->layout.distance;
-    char lower[sizeof file->layout.distance];
-
-    for (size_t i = 0; i < sizeof lower; i++) {
-        char c = given[i];
-        lower[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-        if (c == '\0') {
-            break;
-        }
-    }
-    if (engram_metric_parse(lower, metric) == ENGRAM_OK) {
-        return ENGRAM_OK;
-    }
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
-        if (strcmp(lower, later[i]) == 0) {
-            return engram_fail(&options->log, ENGRAM_ERR_USAGE,
-                               "%s: attribute `distance` is \"%s\", a metric that is not supported "
-                               "yet; choose one with --metric",
-                               file->path, given);
-        }
-    }
-    return engram_fail(&options->log, ENGRAM_ERR_USAGE,
-                       "%s: attribute `distance` is \"%s\", which names no known metric; choose "
-                       "one with --metric",
-                       file->path, given);
-}
-
-static enum engram_status choose_metric(const struct engram_job_options *options,
-                                        struct engram_inputs *inputs)
-{
-    const struct engram_input_file *file = inputs->base.file;
-    const char *reason = "default";
-
-    inputs->metric = ENGRAM_COSINE;
-    if (options->metric_given) {
-        inputs->metric = options->metric;
-        reason = "option --metric";
-    } else if (file->layout.distance[0] != '\0') {
-        enum engram_status status = metric_of_attribute(options, file, &inputs->metric);
-        if (status != ENGRAM_OK) {
-            return status;
-        }
-        snprintf(inputs->metric_reason, sizeof inputs->metric_reason,
-                 "attribute `distance` is \"%s\"", file->layout.distance);
-        return ENGRAM_OK;
-    } else if (file->layout.kind == ENGRAM_LAYOUT_ANN_BENCHMARKS) {
-        return engram_fail(&options->log, ENGRAM_ERR_USAGE,
-                           "%s: an ann-benchmarks file without the attribute `distance`; name the "
-                           "metric with --metric",
-                           file->path);
-    }
-    snprintf(inputs->metric_reason, sizeof inputs->metric_reason, "%s", reason);
-    return ENGRAM_OK;
-}
-
-/* What can be said about k and thresholds before any file is read. */
-static enum engram_status choose_limits(const struct engram_job_options *options,
-                                        struct engram_inputs *inputs)
-{
-    bool threshold = options->max_distance_given || options->min_similarity_given;
-
-    inputs->max_distance = options->max_distance_given ? options->max_distance : (double)INFINITY;
-    inputs->min_similarity =
-        options->min_similarity_given ? options->min_similarity : -(double)INFINITY;
-    if (isnan(inputs->max_distance) || isnan(inputs->min_similarity)) {
-        return engram_fail(&options->log, ENGRAM_ERR_USAGE, "%s is not a number",
-                           isnan(inputs->max_distance) ? "--max-distance" : "--min-similarity");
-    }
-    if (options->k < 0 || options->k > INT32_MAX) {
-        return engram_fail(&options->log, ENGRAM_ERR_USAGE,
-                           "-k %" PRId64 ": has to be from 1 to %" PRId32, options->k, INT32_MAX);
-    }
-    inputs->pairs_result = threshold;
-    inputs->k = options->k > 0 ? options->k : threshold ? INT64_MAX : DEFAULT_K;
-    if (options->self && options->queries != NULL) {
-        return engram_fail(&options->log, ENGRAM_ERR_USAGE,
-                           "--self and --queries exclude each other");
-    }
-    return ENGRAM_OK;
-}
-
 static enum engram_status check_together(const struct engram_job_options *options,
                                          const struct engram_inputs *inputs)
 {
@@ -391,13 +300,6 @@ static enum engram_status check_together(const struct engram_job_options *option
                            "dimensions differ: %s: %s has %" PRId64 ", %s: %s has %" PRId64,
                            base->file->path, base->dataset->path, base->dataset->dims[1],
                            queries->file->path, queries->dataset->path, queries->dataset->dims[1]);
-    }
-    if (options->min_similarity_given &&
-        (inputs->metric == ENGRAM_L2 || inputs->metric == ENGRAM_SQEUCLIDEAN)) {
-        return engram_fail(&options->log, ENGRAM_ERR_USAGE,
-                           "--min-similarity needs metric cosine or ip, and the metric is %s (%s); "
-                           "use --max-distance or --metric",
-                           engram_metric_name(inputs->metric), inputs->metric_reason);
     }
     return ENGRAM_OK;
 }
@@ -411,7 +313,7 @@ enum engram_status engram_inputs_resolve(const struct engram_job_options *option
     if (options->input == NULL) {
         return engram_fail(&options->log, ENGRAM_ERR_USAGE, "no input file is named");
     }
-    enum engram_status status = choose_limits(options, inputs);
+    enum engram_status status = engram_question_limits(options, inputs);
     if (status == ENGRAM_OK) {
         status = open_file(options, inputs, options->input, &input);
     }
@@ -428,10 +330,13 @@ enum engram_status engram_inputs_resolve(const struct engram_job_options *option
         status = choose_ids(options, inputs);
     }
     if (status == ENGRAM_OK) {
-        status = choose_metric(options, inputs);
+        status = engram_question_metric(options, inputs);
     }
     if (status == ENGRAM_OK) {
         status = check_together(options, inputs);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_question_check(options, inputs);
     }
     return status;
 }

@@ -34,10 +34,12 @@ struct engram_inputs {
     bool self;
     enum engram_metric metric;
     char metric_reason[128];
-    int64_t k;             /* INT64_MAX: no limit */
-    bool pairs_result;     /* a threshold was given: /pairs, at most k a row */
-    double max_distance;   /* +INFINITY: no limit */
-    double min_similarity; /* -INFINITY: no limit */
+    int64_t k;                 /* INT64_MAX: no limit */
+    enum engram_answer answer; /* with a threshold PAIRS, at most k a row */
+    double max_distance;       /* +INFINITY: no limit */
+    double min_similarity;     /* -INFINITY: no limit */
+    bool similarity;           /* write similarities instead of distances */
+    bool float64;              /* write float64 instead of float32 */
 };
 
 /* Reads the layouts and decides; `options->output` is not looked at. On failure files[] keeps what

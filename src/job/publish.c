@@ -300,7 +300,7 @@ static enum engram_status take_buffers(struct publication *p)
 /* Everything between creating and publishing the file. */
 static enum engram_status fill(struct publication *p)
 {
-    bool pairs = p->inputs->pairs_result;
+    bool pairs = p->inputs->answer == ENGRAM_ANSWER_PAIRS;
     enum engram_status status = take_buffers(p);
     if (status == ENGRAM_OK) {
         status = write_attributes(p);
@@ -329,7 +329,7 @@ enum engram_status engram_publish(const struct engram_inputs *inputs,
                             .answers = answers,
                             .options = options,
                             .queries = inputs->queries.last - inputs->queries.first,
-                            .width = inputs->pairs_result ? 1 : inputs->k};
+                            .width = inputs->answer == ENGRAM_ANSWER_PAIRS ? 1 : inputs->k};
     enum engram_status status = engram_output_create(options->path, options->replace,
                                                      options->threads, &options->log, &p.output);
     if (status != ENGRAM_OK) {

@@ -228,7 +228,7 @@ static void start_report(struct engram_job_state *job)
     memcpy(report->metric_reason, inputs->metric_reason, sizeof report->metric_reason);
     report->self = inputs->self;
     report->k = inputs->k;
-    report->pairs_result = inputs->pairs_result;
+    report->answer = inputs->answer;
     report->base_count = inputs->base.last - inputs->base.first;
     report->query_count = inputs->queries.last - inputs->queries.first;
     report->dim = inputs->base.dataset->dims[1];

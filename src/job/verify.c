@@ -198,8 +198,10 @@ static enum engram_status resolve(struct verification *v)
     job.k = info->k == INT64_MAX ? 0 : info->k;
     job.max_distance_given = info->k == INT64_MAX;
     job.max_distance = INFINITY;
-    if (job.base == NULL) {
-        job.base = info->base_path;
+    const char *const base_path = info->base_path;
+    if (job.base_count == 0) {
+        job.bases = &base_path;
+        job.base_count = 1;
     }
     if (job.queries == NULL && !info->self) {
         job.queries = info->query_path;

@@ -5,6 +5,15 @@
 
 #include "job/inputs.h"
 
+/* One --base, or none (NULL). */
+static void set_base(struct engram_job_options *options, const char *set)
+{
+    static const char *sets[1];
+    sets[0] = set;
+    options->bases = sets;
+    options->base_count = set != NULL ? 1 : 0;
+}
+
 static struct engram_inputs in;
 static struct engram_job_options options;
 static char input[512];
@@ -106,7 +115,7 @@ static void test_layout_decides(void **state)
     assert_int_equal(in.base.last, 20);
     assert_int_equal(in.queries.last, 4);
     assert_int_equal(in.k, 10);
-    assert_false(in.pairs_result);
+    assert_int_equal(in.answer, ENGRAM_ANSWER_KNN);
     assert_int_equal(in.metric, ENGRAM_COSINE);
     assert_string_equal(in.metric_reason, "attribute `distance` is \"angular\"");
     engram_inputs_free(&in);
@@ -127,14 +136,14 @@ static void test_sets(void **state)
     engram_inputs_free(&in);
 
     with("ann.h5");
-    options.base = "distances"; /* a dataset of INPUT; the layout gives the queries */
+    set_base(&options, "distances"); /* a dataset of INPUT; the layout gives the queries */
     refuse(ENGRAM_ERR_DATA, "dimensions differ: ");
-    options.base = "/test";
+    set_base(&options, "/test");
     accept("/test", "/test", false);
     engram_inputs_free(&in);
 
     with("two.h5");
-    options.base = "g/b";
+    set_base(&options, "g/b");
     accept("/g/b", "/g/b", true);
     engram_inputs_free(&in);
     options.queries = "a";
@@ -151,23 +160,23 @@ static void test_sets(void **state)
     engram_inputs_free(&in);
 
     with("single.h5"); /* with --base FILE, INPUT supplies the queries */
-    options.base = path_of("ann.h5");
+    set_base(&options, path_of("ann.h5"));
     accept("/train", "/emb", false);
     assert_int_equal(in.metric, ENGRAM_COSINE);
     assert_string_equal(in.metric_reason, "attribute `distance` is \"angular\"");
     engram_inputs_free(&in);
 
     with("ann.h5");
-    options.base = path_of("single.h5");
+    set_base(&options, path_of("single.h5"));
     accept("/emb", "/test", false);
     engram_inputs_free(&in);
-    options.base = NULL;
+    set_base(&options, NULL);
     options.queries = path_of("single.h5");
     accept("/train", "/emb", false);
     engram_inputs_free(&in);
 
     with("ann.h5"); /* naming INPUT itself */
-    options.base = inside("ann.h5", "/train");
+    set_base(&options, inside("ann.h5", "/train"));
     accept("/train", "/test", false);
     assert_int_equal(in.file_count, 1);
     engram_inputs_free(&in);
@@ -181,16 +190,16 @@ static void test_wrong_sets(void **state)
                              "/g/b (6 x 3 float32), /g/wide (6 x 5 float32)");
     options.queries = "a";
     refuse(ENGRAM_ERR_USAGE, "choose with --base");
-    options.base = path_of("single.h5");
+    set_base(&options, path_of("single.h5"));
     options.queries = NULL;
     refuse(ENGRAM_ERR_USAGE, "choose with --queries");
-    options.base = "labels";
+    set_base(&options, "labels");
     refuse(ENGRAM_ERR_DATA, "/labels: is not a set of vectors (10 int32)");
-    options.base = "nothing";
+    set_base(&options, "nothing");
     refuse(ENGRAM_ERR_NO_INPUT, "--base nothing: neither a dataset of");
-    options.base = inside("single.h5", "nothing");
+    set_base(&options, inside("single.h5", "nothing"));
     refuse(ENGRAM_ERR_NO_INPUT, "nothing: no such dataset");
-    options.base = "a";
+    set_base(&options, "a");
     options.queries = "g/wide";
     refuse(ENGRAM_ERR_DATA, "/a has 3, ");
     options.self = true;
@@ -276,12 +285,12 @@ static void test_limits(void **state)
     options.max_distance_given = true;
     options.max_distance = 0.25;
     accept("/emb", "/emb", true);
-    assert_true(in.pairs_result && in.k == INT64_MAX);
+    assert_true(in.answer == ENGRAM_ANSWER_PAIRS && in.k == INT64_MAX);
     assert_true(in.max_distance == 0.25 && isinf(in.min_similarity) && in.min_similarity < 0);
     engram_inputs_free(&in);
     options.k = 7;
     accept("/emb", "/emb", true);
-    assert_true(in.pairs_result && in.k == 7);
+    assert_true(in.answer == ENGRAM_ANSWER_PAIRS && in.k == 7);
     engram_inputs_free(&in);
     options.max_distance = (double)NAN;
     refuse(ENGRAM_ERR_USAGE, "--max-distance is not a number");
@@ -308,7 +317,7 @@ static void test_ids(void **state)
     options.ids = "nothing";
     refuse(ENGRAM_ERR_NO_INPUT, "--ids nothing: no such dataset");
     options.ids = "others"; /* only the set whose file has them */
-    options.base = path_of("ann.h5");
+    set_base(&options, path_of("ann.h5"));
     accept("/train", "/emb", false);
     assert_null(in.base.ids);
     assert_string_equal(in.queries.ids->path, "/others");

@@ -1,11 +1,16 @@
 . "$LIB"
-for option in --all --pairwise --similarity --float64 --subset --exclude-same --labels \
-    --components --leaf --dtype --memory --shard --from-scratch --max-pairs --tmpdir \
-    --allow-external; do
+for option in --memory --shard --from-scratch; do
     try_quietly $option words.h5 out.h5
     try_quietly words.h5 out.h5 $option
 done
-for option in --subset=x --memory=4G --shard=1/2 --dtype=int8 --max-pairs=9 --sha=1/2; do
+for option in --memory=4G --shard=1/2 --sha=1/2; do
     try_quietly $option words.h5 out.h5
 done
+for option in --all --pairwise --similarity --float64 --subset=x --exclude-same=x --labels=x --leaf=x \
+    --dtype=bfloat16 --tmpdir=. --allow-external; do
+    try_quietly $option words.h5 out.h5
+done
+try_quietly --components --max-distance 1 words.h5 out.h5
+try_quietly --max-pairs 9 --max-distance 1 words.h5 out.h5
+try_quietly --base train --base test words.h5 out.h5
 outputs
