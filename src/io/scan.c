@@ -9,23 +9,13 @@
 #include "base/log.h"
 #include "io/describe.h"
 #include "io/h5.h"
+#include "io/links.h"
 
 /* Enough for every layout we know; a file beyond one of these limits is marked as truncated. */
 #define DATASET_LIMIT 4096
 #define GROUP_LIMIT 65536
 #define ALIAS_LIMIT 4096
-#define DEPTH_LIMIT 64
 #define WARNING_LIMIT 4
-
-/* Identifies an object inside the file. */
-struct object_key {
-    unsigned char bytes[16];
-};
-
-struct seen {
-    struct object_key key;
-    const char *path; /* where a dataset is listed; "" for groups; NULL: free slot */
-};
 
 struct scan {
     const char *file_path;
@@ -37,16 +27,13 @@ struct scan {
     hid_t dataset_access;
     size_t capacity;       /* of layout->datasets */
     size_t alias_capacity; /* of layout->aliases */
-    struct seen *seen;     /* open addressing, a power of two of slots */
-    size_t slots;
-    size_t used;
+    /* Datasets with the path where they are listed, groups with "". */
+    struct engram_seen_table seen;
     size_t groups;
     char **soft; /* paths of soft links, looked at when all hard links are known */
     size_t soft_count;
-    char *path; /* of the link in hand */
-    size_t path_length;
-    size_t path_size;
-    bool wanted; /* by name: listed beyond the limit too */
+    struct engram_link_path path; /* of the link in hand */
+    bool wanted;                  /* by name: listed beyond the limit too */
     int depth;
     int warnings;
     enum engram_status status; /* what ended the walk */
@@ -59,72 +46,21 @@ static int no_memory(struct scan *scan)
     return -1;
 }
 
-/* Kind and identity of the object that `name` leads to. */
-static herr_t object_info(const struct scan *scan, hid_t location, const char *name,
-                          H5O_type_t *type, struct object_key *key)
-{
-    memset(key, 0, sizeof *key);
-#if H5_VERSION_GE(1, 12, 0)
-    H5O_info2_t info;
-    herr_t result = H5Oget_info_by_name3(location, name, &info, H5O_INFO_BASIC, scan->link_access);
-    if (result >= 0) {
-        memcpy(key->bytes, &info.token, sizeof info.token);
-    }
-#else
-    H5O_info_t info;
-    herr_t result = H5Oget_info_by_name2(location, name, &info, H5O_INFO_BASIC, scan->link_access);
-    if (result >= 0) {
-        memcpy(key->bytes, &info.addr, sizeof info.addr);
-    }
-#endif
-    if (result >= 0) {
-        *type = info.type;
-    }
-    return result;
-}
-
-static struct seen *slot_of(struct seen *table, size_t slots, const struct object_key *key)
-{
-    uint64_t hash = 1469598103934665603U;
-
-    for (size_t i = 0; i < sizeof key->bytes; i++) {
-        hash = (hash ^ key->bytes[i]) * 1099511628211U;
-    }
-    size_t at = (size_t)(hash ^ (hash >> 29)) & (slots - 1);
-    while (table[at].path != NULL && memcmp(&table[at].key, key, sizeof *key) != 0) {
-        at = (at + 1) & (slots - 1);
-    }
-    return &table[at];
-}
-
 /* The slot of `key`; its path is NULL when the object is new. NULL without memory. */
-static struct seen *lookup(struct scan *scan, const struct object_key *key)
+static struct engram_seen *lookup(struct scan *scan, const struct engram_object_key *key)
 {
-    if (2 * (scan->used + 1) > scan->slots) {
-        size_t slots = scan->slots == 0 ? 256 : 2 * scan->slots;
-        struct seen *table = calloc(slots, sizeof *table);
-        if (table == NULL) {
-            (void)no_memory(scan);
-            return NULL;
-        }
-        for (size_t i = 0; i < scan->slots; i++) {
-            if (scan->seen[i].path != NULL) {
-                *slot_of(table, slots, &scan->seen[i].key) = scan->seen[i];
-            }
-        }
-        free(scan->seen);
-        scan->seen = table;
-        scan->slots = slots;
+    struct engram_seen *slot = engram_seen_lookup(&scan->seen, key);
+
+    if (slot == NULL) {
+        (void)no_memory(scan);
     }
-    return slot_of(scan->seen, scan->slots, key);
+    return slot;
 }
 
-static void mark(struct scan *scan, struct seen *slot, const struct object_key *key,
-                 const char *path)
+static herr_t object_info(const struct scan *scan, hid_t location, const char *name,
+                          H5O_type_t *type, struct engram_object_key *key)
 {
-    slot->key = *key;
-    slot->path = path;
-    scan->used++;
+    return engram_h5_object_info(location, name, scan->link_access, type, key);
 }
 
 static void warn(struct scan *scan, const char *path, const char *message)
@@ -210,9 +146,9 @@ static const char *add_dataset(struct scan *scan, const char *path)
 }
 
 /* 0 to go on, 1 to stop at a limit, -1 after an error. */
-static int visit_dataset(struct scan *scan, const char *path, const struct object_key *key)
+static int visit_dataset(struct scan *scan, const char *path, const struct engram_object_key *key)
 {
-    struct seen *slot = lookup(scan, key);
+    struct engram_seen *slot = lookup(scan, key);
 
     if (slot == NULL) {
         return -1;
@@ -228,27 +164,7 @@ static int visit_dataset(struct scan *scan, const char *path, const struct objec
     if (listed == NULL) {
         return -1;
     }
-    mark(scan, slot, key, listed);
-    return 0;
-}
-
-/* Appends "/name" to the path in hand; the caller restores path_length. */
-static int push_name(struct scan *scan, const char *name)
-{
-    size_t length = strlen(name);
-    size_t needed = scan->path_length + length + 2;
-
-    if (needed > scan->path_size) {
-        char *larger = realloc(scan->path, 2 * needed);
-        if (larger == NULL) {
-            return no_memory(scan);
-        }
-        scan->path = larger;
-        scan->path_size = 2 * needed;
-    }
-    scan->path[scan->path_length] = '/';
-    memcpy(scan->path + scan->path_length + 1, name, length + 1);
-    scan->path_length += length + 1;
+    engram_seen_mark(&scan->seen, slot, key, listed);
     return 0;
 }
 
@@ -261,7 +177,7 @@ static int remember_soft(struct scan *scan)
     if (scan->soft == NULL) {
         scan->soft = calloc(ALIAS_LIMIT, sizeof *scan->soft);
     }
-    char *copy = scan->soft == NULL ? NULL : strdup(scan->path);
+    char *copy = scan->soft == NULL ? NULL : strdup(scan->path.text);
     if (copy == NULL) {
         return no_memory(scan);
     }
@@ -270,55 +186,45 @@ static int remember_soft(struct scan *scan)
 }
 
 static int visit_group(struct scan *scan, hid_t parent, const char *name,
-                       const struct object_key *key);
+                       const struct engram_object_key *key);
 
 static int visit_hard(struct scan *scan, hid_t group, const char *name)
 {
     H5O_type_t type = H5O_TYPE_UNKNOWN;
-    struct object_key key;
+    struct engram_object_key key;
     char message[200];
 
     if (object_info(scan, group, name, &type, &key) < 0) {
-        warn(scan, scan->path, engram_h5_message(message, sizeof message));
+        warn(scan, scan->path.text, engram_h5_message(message, sizeof message));
         return 0;
     }
     if (type == H5O_TYPE_DATASET) {
-        return visit_dataset(scan, scan->path, &key);
+        return visit_dataset(scan, scan->path.text, &key);
     }
     return type == H5O_TYPE_GROUP ? visit_group(scan, group, name, &key) : 0;
 }
 
-#if H5_VERSION_GE(1, 12, 0)
-#define LINK_INFO H5L_info2_t
-#define LINK_ITERATE H5Literate2
-#else
-#define LINK_INFO H5L_info_t
-#define LINK_ITERATE H5Literate
-#endif
-
-static herr_t visit_link(hid_t group, const char *name, const LINK_INFO *link, void *context)
+static herr_t visit_link(hid_t group, const char *name, const ENGRAM_H5_LINK_INFO *link,
+                         void *context)
 {
     struct scan *scan = context;
-    size_t length = scan->path_length;
-    int result = push_name(scan, name);
+    size_t length = scan->path.length;
+    int result = engram_link_path_push(&scan->path, name) ? 0 : no_memory(scan);
 
     if (result == 0 && link->type == H5L_TYPE_HARD) {
         result = visit_hard(scan, group, name);
     } else if (result == 0 && link->type == H5L_TYPE_SOFT) {
         result = remember_soft(scan);
     }
-    scan->path_length = length;
-    if (scan->path != NULL) {
-        scan->path[length] = '\0';
-    }
+    engram_link_path_cut(&scan->path, length);
     return result;
 }
 
 static int visit_group(struct scan *scan, hid_t parent, const char *name,
-                       const struct object_key *key)
+                       const struct engram_object_key *key)
 {
     char message[200];
-    struct seen *slot = lookup(scan, key);
+    struct engram_seen *slot = lookup(scan, key);
 
     if (slot == NULL) {
         return -1;
@@ -326,17 +232,17 @@ static int visit_group(struct scan *scan, hid_t parent, const char *name,
     if (slot->path != NULL) {
         return 0;
     }
-    if (scan->depth >= DEPTH_LIMIT || scan->groups >= GROUP_LIMIT) {
+    if (scan->depth >= ENGRAM_LINK_DEPTH || scan->groups >= GROUP_LIMIT) {
         scan->layout->truncated = true;
         return 0;
     }
-    mark(scan, slot, key, "");
+    engram_seen_mark(&scan->seen, slot, key, "");
     scan->groups++;
     ENGRAM_H5_HANDLE hid_t group = H5Gopen2(parent, name, scan->group_access);
     herr_t result = -1;
     if (group >= 0) {
         scan->depth++;
-        result = LINK_ITERATE(group, H5_INDEX_NAME, H5_ITER_INC, NULL, visit_link, scan);
+        result = ENGRAM_H5_LINK_ITERATE(group, H5_INDEX_NAME, H5_ITER_INC, NULL, visit_link, scan);
         scan->depth--;
     }
     if (result < 0 && scan->status == ENGRAM_OK) {
@@ -346,7 +252,7 @@ static int visit_group(struct scan *scan, hid_t parent, const char *name,
                                        "%s: malformed HDF5 file (%s)", scan->file_path, message);
             return -1;
         }
-        warn(scan, scan->path, message);
+        warn(scan, scan->path.text, message);
         return 0;
     }
     return result;
@@ -356,7 +262,7 @@ static int visit_group(struct scan *scan, hid_t parent, const char *name,
 static int visit_path(struct scan *scan, const char *path)
 {
     H5O_type_t type = H5O_TYPE_UNKNOWN;
-    struct object_key key;
+    struct engram_object_key key;
 
     if (object_info(scan, scan->file, path, &type, &key) < 0 || type != H5O_TYPE_DATASET) {
         return 0; /* absent, or a soft link that leads nowhere or out of the file */
@@ -414,7 +320,7 @@ static void read_distance(struct scan *scan)
 static int walk(struct scan *scan, const char *const *names, size_t name_count, bool all)
 {
     H5O_type_t type = H5O_TYPE_UNKNOWN;
-    struct object_key root;
+    struct engram_object_key root;
     char message[200];
     int result = 0;
 
@@ -476,7 +382,7 @@ enum engram_status engram_scan(const char *path, const char *const *names, size_
         free(scan.soft[i]);
     }
     free(scan.soft);
-    free(scan.seen);
-    free(scan.path);
+    free(scan.seen.slots);
+    free(scan.path.text);
     return scan.status;
 }
