@@ -59,6 +59,8 @@ static const char *layout_name(enum engram_layout_kind kind)
         return "not recognised, chosen by options";
     case ENGRAM_LAYOUT_ANN_BENCHMARKS:
         return "ann-benchmarks, /train and /test";
+    case ENGRAM_LAYOUT_ANNDATA:
+        return "AnnData: obsm/X_pca, else the only obsm/X_*, else X";
     case ENGRAM_LAYOUT_SINGLE:
         return "one set of vectors";
     }

@@ -10,6 +10,7 @@
 #include "base/size.h"
 #include "io/describe.h"
 #include "io/h5.h"
+#include "io/member.h"
 #include "io/memory.h"
 
 /* Bytes of fixed-length strings, and number of variable-length ones, that are read at once: the
@@ -24,9 +25,10 @@
 struct reader {
     const char *path;
     const char *name;
+    const char *member; /* of a compound dataset; NULL */
     const struct engram_log *log;
     hid_t dataset;
-    hid_t type;
+    hid_t type; /* as it is read */
     hid_t space;
     bool variable;
     bool spaces; /* padded with spaces */
@@ -175,7 +177,7 @@ static enum engram_status check_dataset(struct reader *reader, int64_t last)
 {
     struct engram_dataset_info info = {0};
 
-    if (engram_h5_describe(reader->dataset, &info) < 0) {
+    if (engram_h5_describe_member(reader->dataset, reader->member, &info) < 0) {
         return hdf5_failure(reader, "cannot be described");
     }
     if (info.content != ENGRAM_CONTENT_STRINGS || info.rank != 1) {
@@ -193,14 +195,21 @@ static enum engram_status check_dataset(struct reader *reader, int64_t last)
                            reader->path, reader->name, (long long)info.dims[0], (long long)last);
     }
     reader->count = last - reader->first;
-    reader->type = H5Dget_type(reader->dataset);
+    ENGRAM_H5_HANDLE hid_t whole = H5Dget_type(reader->dataset);
+    ENGRAM_H5_HANDLE hid_t type = whole < 0 ? -1 : engram_h5_member_type(whole, reader->member);
     reader->space = H5Dget_space(reader->dataset);
-    if (reader->type < 0 || reader->space < 0) {
+    if (type < 0 || reader->space < 0) {
         return hdf5_failure(reader, "cannot be opened");
     }
-    reader->variable = H5Tis_variable_str(reader->type) > 0;
-    reader->spaces = H5Tget_strpad(reader->type) == H5T_STR_SPACEPAD;
-    reader->size = reader->variable ? 0 : H5Tget_size(reader->type);
+    reader->variable = H5Tis_variable_str(type) > 0;
+    reader->spaces = H5Tget_strpad(type) == H5T_STR_SPACEPAD;
+    reader->size = reader->variable ? 0 : H5Tget_size(type);
+    reader->type = reader->member == NULL
+                       ? H5Tcopy(type)
+                       : engram_h5_member_memory_type(reader->member, H5Tcopy(type), 0);
+    if (reader->type < 0) {
+        return hdf5_failure(reader, "its type cannot be read");
+    }
     if (!reader->variable && (reader->size == 0 || reader->size > PTRDIFF_MAX)) {
         return hdf5_failure(reader, "its type cannot be read");
     }
@@ -253,8 +262,7 @@ enum engram_status engram_ids_read(const char *path, const char *dataset, int64_
         return status;
     }
     ENGRAM_H5_QUIET;
-    ENGRAM_H5_HANDLE hid_t access = engram_h5_link_access(H5P_DATASET_ACCESS);
-    ENGRAM_H5_HANDLE hid_t opened = access < 0 ? -1 : H5Dopen2(file, dataset, access);
+    ENGRAM_H5_HANDLE hid_t opened = engram_h5_open_member(file, dataset, &reader.member);
     if (opened < 0) {
         char message[256];
         engram_h5_message(message, sizeof message);

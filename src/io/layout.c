@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "io/anndata.h"
 #include "io/scan.h"
 
 void engram_layout_free(struct engram_layout *layout)
@@ -43,6 +44,9 @@ static enum engram_layout_kind kind_of(const struct engram_layout *layout)
         is_matrix(engram_layout_find(layout, "/test"))) {
         return ENGRAM_LAYOUT_ANN_BENCHMARKS;
     }
+    if (layout->anndata) {
+        return ENGRAM_LAYOUT_ANNDATA;
+    }
     for (size_t i = 0; i < layout->count; i++) {
         matrices += is_matrix(&layout->datasets[i]);
     }
@@ -60,18 +64,22 @@ static void finish(struct engram_layout *layout)
 enum engram_status engram_layout_read(const char *path, const struct engram_log *log,
                                       struct engram_layout *layout)
 {
-    /* The pair of names that decides is looked for first, so that no number of other datasets can
-     * push it out of the list. */
-    static const char *const first[] = {"/train", "/test"};
+    /* The names that decide are looked for first, so that no number of other datasets can push
+     * them out of the list. */
+    static const char *const first[] = {"/train", "/test", "/X", "/obsm/X_pca"};
 
     *layout = (struct engram_layout){0};
-    enum engram_status status = engram_scan(path, first, 2, true, log, layout);
+    enum engram_status status = engram_scan(path, first, 4, true, log, layout);
+    if (status == ENGRAM_OK) {
+        finish(layout);
+        if (layout->obs_ids[0] != '\0') {
+            status = engram_layout_add(layout, path, layout->obs_ids, log);
+        }
+    }
     if (status != ENGRAM_OK) {
         engram_layout_free(layout);
-        return status;
     }
-    finish(layout);
-    return ENGRAM_OK;
+    return status;
 }
 
 enum engram_status engram_layout_add(struct engram_layout *layout, const char *path,
@@ -185,6 +193,11 @@ const struct engram_dataset_info *engram_layout_ids_for(const struct engram_layo
     size_t all = 0;
     int least = least_rank(layout, vectors);
 
+    if (layout->kind == ENGRAM_LAYOUT_ANNDATA && layout->obs_ids[0] != '\0' &&
+        engram_anndata_has_obs_rows(vectors)) {
+        best = engram_layout_find(layout, layout->obs_ids);
+        return best != NULL && are_ids(best, vectors) ? best : NULL;
+    }
     for (size_t i = 0; i < layout->count; i++) {
         const struct engram_dataset_info *candidate = &layout->datasets[i];
         if (!are_ids(candidate, vectors)) {

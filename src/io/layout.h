@@ -23,9 +23,12 @@ enum engram_content {
     ENGRAM_CONTENT_OTHER    /* compound, opaque, array, long double, ... */
 };
 
-/* One dataset. */
+/* One dataset, or one member of a one-dimensional compound dataset: an array of numbers in each
+ * element is two-dimensional then. */
 struct engram_dataset_info {
-    char *path;      /* absolute inside the file, "/embeddings" */
+    char *path; /* absolute inside the file, "/embeddings" */
+    const char
+        *member;     /* the end of `path`: the name of a member of the dataset before; else NULL */
     int rank;        /* 0: scalar or null */
     int64_t dims[4]; /* the first four */
     enum engram_content content;
@@ -45,6 +48,7 @@ struct engram_dataset_alias {
 enum engram_layout_kind {
     ENGRAM_LAYOUT_NONE,           /* not recognised: the user has to choose */
     ENGRAM_LAYOUT_ANN_BENCHMARKS, /* /train and /test, both 2-D numeric */
+    ENGRAM_LAYOUT_ANNDATA,        /* obs and var, with obsm or X: see io/anndata.h */
     ENGRAM_LAYOUT_SINGLE          /* exactly one 2-D numeric dataset */
 };
 
@@ -56,6 +60,8 @@ struct engram_layout {
     struct engram_dataset_alias *aliases; /* in no particular order */
     size_t alias_count;
     char distance[64]; /* root attribute `distance`; "" without */
+    bool anndata;      /* obs and var are there, and obsm or X: see io/anndata.h */
+    char obs_ids[160]; /* AnnData: path of the dataset that names the rows of `obs`; "" without */
 };
 
 /* Describes the file at `path`. Every dataset is listed once, under the first path that leads to

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "io/attribute.h"
 #include "io/describe.h"
 #include "io/h5.h"
 #include "io/links.h"
+#include "io/member.h"
 
 /* Enough for every layout we know; a file beyond one of these limits is marked as truncated. */
 #define DATASET_LIMIT 4096
@@ -116,11 +118,10 @@ static int add_alias(struct scan *scan, const char *path, const char *target)
     return 0;
 }
 
-/* Lists the dataset at `path`; returns its own copy of the path, NULL without memory. */
-static const char *add_dataset(struct scan *scan, const char *path)
+/* One more entry of the list, with its own copy of `path`; NULL without memory. */
+static struct engram_dataset_info *new_entry(struct scan *scan, const char *path)
 {
     struct engram_layout *layout = scan->layout;
-    char message[200];
     struct engram_dataset_info *datasets =
         grown(layout->datasets, layout->count, &scan->capacity, sizeof *datasets);
 
@@ -137,12 +138,60 @@ static const char *add_dataset(struct scan *scan, const char *path)
     }
     layout->count++;
     snprintf(info->type_name, sizeof info->type_name, "unreadable");
+    return info;
+}
+
+/* Lists the members of a compound dataset that can be sets or ids, as "path/member". */
+static int add_members(struct scan *scan, hid_t dataset, const char *path)
+{
+    int next = 0;
+    int result = 0;
+    char *name = NULL;
+
+    while (result == 0 && (name = engram_h5_next_member(dataset, &next)) != NULL) {
+        char *full = NULL;
+        struct engram_dataset_info *info = NULL;
+        if (scan->layout->count >= DATASET_LIMIT && !scan->wanted) {
+            scan->layout->truncated = true;
+            result = 1;
+        } else if (asprintf(&full, "%s/%s", path, name) < 0) {
+            result = no_memory(scan);
+        } else {
+            info = new_entry(scan, full);
+            free(full);
+            result = info == NULL ? -1 : 0;
+        }
+        if (info != NULL) {
+            info->member = info->path + strlen(path) + 1;
+            if (engram_h5_describe_member(dataset, info->member, info) < 0) {
+                info->content = ENGRAM_CONTENT_OTHER;
+            }
+        }
+        (void)H5free_memory(name);
+    }
+    return result;
+}
+
+/* Lists the dataset at `path` and remembers it under `key`. */
+static int add_dataset(struct scan *scan, const char *path, struct engram_seen *slot,
+                       const struct engram_object_key *key)
+{
+    char message[200];
+    struct engram_dataset_info *info = new_entry(scan, path);
+
+    if (info == NULL) {
+        return -1;
+    }
+    engram_seen_mark(&scan->seen, slot, key, info->path);
     ENGRAM_H5_HANDLE hid_t dataset = H5Dopen2(scan->file, path, scan->dataset_access);
     if (dataset < 0 || engram_h5_describe(dataset, info) < 0) {
         warn(scan, path, engram_h5_message(message, sizeof message));
         info->content = ENGRAM_CONTENT_OTHER;
+        return 0;
     }
-    return info->path;
+    return info->content == ENGRAM_CONTENT_OTHER && info->rank == 1
+               ? add_members(scan, dataset, path)
+               : 0;
 }
 
 /* 0 to go on, 1 to stop at a limit, -1 after an error. */
@@ -160,12 +209,7 @@ static int visit_dataset(struct scan *scan, const char *path, const struct engra
         scan->layout->truncated = true;
         return 1;
     }
-    const char *listed = add_dataset(scan, path);
-    if (listed == NULL) {
-        return -1;
-    }
-    engram_seen_mark(&scan->seen, slot, key, listed);
-    return 0;
+    return add_dataset(scan, path, slot, key);
 }
 
 static int remember_soft(struct scan *scan)
@@ -258,62 +302,41 @@ static int visit_group(struct scan *scan, hid_t parent, const char *name,
     return result;
 }
 
-/* Looks `path` up in the file, whatever kinds of links inside the file lead there. */
+/* Looks `path` up in the file, whatever kinds of links inside the file lead there; it may name a
+ * member of a compound dataset. */
 static int visit_path(struct scan *scan, const char *path)
 {
     H5O_type_t type = H5O_TYPE_UNKNOWN;
     struct engram_object_key key;
+    const char *member = NULL;
 
-    if (object_info(scan, scan->file, path, &type, &key) < 0 || type != H5O_TYPE_DATASET) {
-        return 0; /* absent, or a soft link that leads nowhere or out of the file */
+    if (object_info(scan, scan->file, path, &type, &key) >= 0) {
+        /* Not a soft link that leads nowhere or out of the file. */
+        return type == H5O_TYPE_DATASET ? visit_dataset(scan, path, &key) : 0;
     }
-    return visit_dataset(scan, path, &key);
-}
-
-static void copy_printable(char *target, size_t size, const char *source, size_t length)
-{
-    size_t used = 0;
-
-    for (size_t i = 0; i < length && source[i] != '\0' && used + 1 < size; i++) {
-        unsigned char c = (unsigned char)source[i];
-        target[used++] = c < ' ' || c == 0x7f ? '?' : source[i];
+    ENGRAM_H5_HANDLE hid_t dataset = engram_h5_open_member(scan->file, path, &member);
+    if (dataset < 0 || member == NULL) {
+        return 0;
     }
-    target[used] = '\0';
+    char *whole = strndup(path, (size_t)(member - path) - 1);
+    if (whole == NULL) {
+        return no_memory(scan);
+    }
+    int result = object_info(scan, scan->file, whole, &type, &key) < 0
+                     ? 0
+                     : visit_dataset(scan, whole, &key);
+    free(whole);
+    return result;
 }
 
 /* Reads the root attribute `distance`. Anything but one string counts as absent. */
 static void read_distance(struct scan *scan)
 {
-    char fixed[256];
-    char *text = NULL;
+    char *text = scan->layout->distance;
 
-    if (H5Aexists(scan->file, "distance") <= 0) {
-        return;
-    }
-    ENGRAM_H5_HANDLE hid_t attribute = H5Aopen(scan->file, "distance", H5P_DEFAULT);
-    ENGRAM_H5_HANDLE hid_t type = attribute < 0 ? -1 : H5Aget_type(attribute);
-    ENGRAM_H5_HANDLE hid_t space = attribute < 0 ? -1 : H5Aget_space(attribute);
-    if (type < 0 || space < 0 || H5Tget_class(type) != H5T_STRING ||
-        H5Sget_simple_extent_npoints(space) != 1) {
-        return;
-    }
-    size_t limit = sizeof scan->layout->distance;
-    if (H5Tis_variable_str(type) > 0) {
-        if (H5Aread(attribute, type, &text) >= 0 && text != NULL) {
-            copy_printable(scan->layout->distance, limit, text, strlen(text));
-            (void)engram_h5_reclaim(type, space, &text);
-        }
-        return;
-    }
-    size_t size = H5Tget_size(type);
-    if (size > 0 && size <= sizeof fixed && H5Aread(attribute, type, fixed) >= 0) {
-        copy_printable(scan->layout->distance, limit, fixed, size);
-        if (H5Tget_strpad(type) == H5T_STR_SPACEPAD) {
-            char *end = scan->layout->distance + strlen(scan->layout->distance);
-            while (end > scan->layout->distance && end[-1] == ' ') {
-                *--end = '\0';
-            }
-        }
+    (void)engram_h5_text_attribute(scan->file, "distance", text, sizeof scan->layout->distance);
+    for (; *text != '\0'; text++) {
+        *text = (unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text;
     }
 }
 
@@ -344,6 +367,7 @@ static int walk(struct scan *scan, const char *const *names, size_t name_count, 
     }
     if (result >= 0) {
         read_distance(scan);
+        engram_h5_find_obs(scan->file, scan->layout);
     }
     return result;
 }

@@ -11,7 +11,7 @@
 size_t engram_h5_stage_bytes(const struct engram_source *source, int64_t rows)
 {
     int64_t piece = engram_source_piece_rows(source);
-    size_t row = H5Tget_size(source->memory_type) * (size_t)source->dim;
+    size_t row = source->memory_row;
     size_t bytes = 0;
 
     if (source->direct) {
@@ -23,10 +23,13 @@ size_t engram_h5_stage_bytes(const struct engram_source *source, int64_t rows)
 bool engram_h5_fetch(const struct engram_source *source, const hsize_t start[2],
                      const hsize_t count[2], void *to)
 {
-    ENGRAM_H5_HANDLE hid_t memory_space = H5Screate_simple(2, count, NULL);
+    ENGRAM_H5_HANDLE hid_t memory_space =
+        H5Screate_simple(source->member == NULL ? 2 : 1, count, NULL);
 
     if (source->may_be_left) {
-        memset(to, 0, (size_t)(count[0] * count[1]) * H5Tget_size(source->memory_type));
+        size_t row = source->member != NULL ? source->memory_row
+                                            : (size_t)count[1] * H5Tget_size(source->memory_type);
+        memset(to, 0, (size_t)count[0] * row);
     }
     return memory_space >= 0 &&
            H5Sselect_hyperslab(source->file_space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&

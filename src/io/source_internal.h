@@ -25,11 +25,13 @@ enum engram_source_way {
 struct engram_source {
     struct engram_source_options options;
     char *path;
-    char *name; /* of the dataset */
+    char *name;         /* of the dataset */
+    const char *member; /* in `name`: the member that is read; NULL */
     hid_t file;
     hid_t dataset;
     hid_t file_space;
     hid_t memory_type;  /* as H5Dread delivers: stored type in native order, or the slab's */
+    size_t memory_row;  /* bytes of a row of it; a member is one element for a whole row */
     int fd;             /* HDF5's own; -1 when it reads by other means than system calls */
     uint64_t file_size; /* when it was opened */
     enum engram_source_way way;

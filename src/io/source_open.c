@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "io/describe.h"
 #include "io/h5.h"
+#include "io/member.h"
 #include "io/source_internal.h"
 
 /* One of the limits of struct engram_set. */
@@ -51,11 +52,18 @@ static enum engram_status check_filters(struct engram_source *source, hid_t crea
     return count < 0 ? h5_failure(source, "the filters cannot be read") : ENGRAM_OK;
 }
 
-/* Bytes of the whole dataset, UINT64_MAX when they do not fit. */
-static uint64_t stored_bytes(const struct engram_dataset_info *now, size_t element_bytes)
+/* Bytes of the whole dataset, UINT64_MAX when they do not fit. An element that has members is a
+ * whole row. */
+static uint64_t stored_bytes(const struct engram_source *source,
+                             const struct engram_dataset_info *now, size_t element_bytes)
 {
     uint64_t bytes = 0;
 
+    if (source->member != NULL) {
+        return __builtin_mul_overflow((uint64_t)now->dims[0], (uint64_t)element_bytes, &bytes)
+                   ? UINT64_MAX
+                   : bytes;
+    }
     return __builtin_mul_overflow((uint64_t)now->dims[0], (uint64_t)now->dims[1], &bytes) ||
                    __builtin_mul_overflow(bytes, (uint64_t)element_bytes, &bytes)
                ? UINT64_MAX
@@ -68,7 +76,7 @@ static enum engram_status check_extent(struct engram_source *source,
                                        const struct engram_dataset_info *now, size_t element_bytes)
 {
     struct stat info;
-    uint64_t needed = stored_bytes(now, element_bytes);
+    uint64_t needed = stored_bytes(source, now, element_bytes);
     uint64_t held = H5Dget_storage_size(source->dataset);
     uint64_t end = 0;
     haddr_t offset = H5Dget_offset(source->dataset);
@@ -94,7 +102,7 @@ static enum engram_status check_extent(struct engram_source *source,
                     (unsigned long long)needed, (unsigned long long)offset,
                     (long long)info.st_size);
     }
-    if (!source->options.by_hdf5 && source->fd >= 0 &&
+    if (!source->options.by_hdf5 && source->fd >= 0 && source->member == NULL &&
         source->type.encoding != ENGRAM_ENCODING_CUSTOM) {
         source->way = ENGRAM_WAY_CONTIGUOUS;
         source->offset = offset;
@@ -129,6 +137,13 @@ static enum engram_status choose_types(struct engram_source *source, hid_t type)
             H5Tset_order(source->memory_type, native) < 0) {
             return h5_failure(source, "its type cannot be read");
         }
+    }
+    if (source->memory_type >= 0) {
+        source->memory_row = H5Tget_size(source->memory_type) * (size_t)source->dim;
+    }
+    if (source->memory_type >= 0 && source->member != NULL) {
+        source->memory_type =
+            engram_h5_member_memory_type(source->member, source->memory_type, (hsize_t)source->dim);
     }
     return source->memory_type < 0 ? h5_failure(source, "its type cannot be read") : ENGRAM_OK;
 }
@@ -209,8 +224,9 @@ static bool understood(struct engram_source *source, hid_t creation)
 
 static enum engram_status choose_chunks(struct engram_source *source, hid_t creation)
 {
-    if (!source->options.by_hdf5 && source->type.encoding != ENGRAM_ENCODING_CUSTOM &&
-        source->all_rows > 0 && source->dim > 0 && understood(source, creation)) {
+    if (!source->options.by_hdf5 && source->member == NULL &&
+        source->type.encoding != ENGRAM_ENCODING_CUSTOM && source->all_rows > 0 &&
+        source->dim > 0 && understood(source, creation)) {
         source->way = ENGRAM_WAY_CHUNKS;
         return ENGRAM_OK;
     }
@@ -248,9 +264,11 @@ static enum engram_status check_dataset(struct engram_source *source)
     struct engram_dataset_info now = {0};
     const struct engram_dataset_info *told = source->options.dataset;
     ENGRAM_H5_HANDLE hid_t creation = H5Dget_create_plist(source->dataset);
-    ENGRAM_H5_HANDLE hid_t type = H5Dget_type(source->dataset);
+    ENGRAM_H5_HANDLE hid_t whole = H5Dget_type(source->dataset);
+    ENGRAM_H5_HANDLE hid_t type = -1;
 
-    if (creation < 0 || type < 0 || engram_h5_describe(source->dataset, &now) < 0) {
+    if (creation < 0 || whole < 0 ||
+        engram_h5_describe_member(source->dataset, source->member, &now) < 0) {
         return h5_failure(source, "cannot be described");
     }
     if (now.content != ENGRAM_CONTENT_NUMERIC || now.rank != 2) {
@@ -277,6 +295,10 @@ static enum engram_status check_dataset(struct engram_source *source)
     source->dim = now.dims[1];
     source->chunk[0] = chunked ? now.chunk[0] : 1;
     source->chunk[1] = chunked ? now.chunk[1] : source->dim;
+    type = engram_h5_element_type(whole, source->member);
+    if (type < 0) {
+        return h5_failure(source, "its type cannot be read");
+    }
     engram_h5_classify(type, &source->type);
     source->slab_dtype = engram_source_dtype(&now);
     source->row_bytes = (size_t)source->dim * engram_dtype_size(source->slab_dtype);
@@ -284,7 +306,7 @@ static enum engram_status check_dataset(struct engram_source *source)
     if (status == ENGRAM_OK && now.storage == ENGRAM_STORAGE_CHUNKED) {
         status = choose_chunks(source, creation);
     } else if (status == ENGRAM_OK && now.dims[0] > 0 && now.dims[1] > 0) {
-        status = check_extent(source, &now, H5Tget_size(type));
+        status = check_extent(source, &now, H5Tget_size(source->member != NULL ? whole : type));
     }
     return status == ENGRAM_OK ? read_fill(source, creation) : status;
 }
@@ -292,12 +314,8 @@ static enum engram_status check_dataset(struct engram_source *source)
 enum engram_status engram_source_prepare(struct engram_source *source)
 {
     ENGRAM_H5_QUIET;
-    ENGRAM_H5_HANDLE hid_t access = engram_h5_link_access(H5P_DATASET_ACCESS);
 
-    if (access < 0) {
-        return h5_failure(source, "HDF5 cannot create a property list");
-    }
-    source->dataset = H5Dopen2(source->file, source->name, access);
+    source->dataset = engram_h5_open_member(source->file, source->name, &source->member);
     if (source->dataset < 0) {
         return h5_failure(source, "cannot be opened");
     }

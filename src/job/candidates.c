@@ -79,16 +79,6 @@ static int64_t per_item(const struct engram_layout *layout)
     return items >= 2 && dim > 1 ? dim : -1;
 }
 
-static bool has_group(const struct engram_layout *layout, const char *prefix)
-{
-    for (size_t i = 0; i < layout->count; i++) {
-        if (strncmp(layout->datasets[i].path, prefix, strlen(prefix)) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Layouts that a later version reads. True when it said something. */
 static bool add_known(struct line *line, const struct engram_layout *layout)
 {
@@ -102,9 +92,6 @@ static bool add_known(struct line *line, const struct engram_layout *layout)
             "it holds %s%zu datasets of %" PRId64 " numbers, one per item, which is not supported "
             "yet; store them as one 2-D dataset",
             layout->truncated ? "more than " : "", layout->count, dim);
-    } else if (has_group(layout, "/obsm/") || (engram_layout_find(layout, "obsm") != NULL &&
-                                               engram_layout_find(layout, "obs") != NULL)) {
-        add(line, "it looks like AnnData, which is not recognised yet");
     } else {
         return false;
     }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "io/anndata.h"
 #include "job/question.h"
 
 /* The two roles of a set. */
@@ -130,6 +131,11 @@ static enum engram_status choose(const struct engram_job_options *options,
     if (is_file(set)) {
         return open_file(options, inputs, set, &choice->file);
     }
+    if (engram_layout_is_sparse(&input->layout, set)) {
+        choice->file = input;
+        choice->dataset = set; /* by_choice refuses it by name */
+        return ENGRAM_OK;
+    }
     return engram_fail(&options->log, ENGRAM_ERR_NO_INPUT,
                        "%s %s: neither a dataset of %s nor a file; %s", role->option, set,
                        input->path, engram_inputs_candidates(&input->layout, text, sizeof text));
@@ -147,6 +153,8 @@ static enum engram_status by_layout(const struct engram_job_options *options,
     set->dataset = NULL;
     if (layout->kind == ENGRAM_LAYOUT_ANN_BENCHMARKS) {
         set->dataset = engram_layout_find(layout, role->ann_dataset);
+    } else if (layout->kind == ENGRAM_LAYOUT_ANNDATA) {
+        set->dataset = engram_anndata_vectors(layout);
     } else if (layout->kind == ENGRAM_LAYOUT_SINGLE) {
         for (size_t i = 0; i < layout->count; i++) {
             if (engram_is_vectors(&layout->datasets[i])) {
@@ -160,7 +168,9 @@ static enum engram_status by_layout(const struct engram_job_options *options,
     return engram_fail(&options->log, ENGRAM_ERR_USAGE,
                        "%s: which dataset is to be searched is not clear; choose with %s; %s",
                        file->path, role->option,
-                       engram_inputs_candidates(layout, text, sizeof text));
+                       layout->kind == ENGRAM_LAYOUT_ANNDATA
+                           ? engram_anndata_explain(layout, text, sizeof text)
+                           : engram_inputs_candidates(layout, text, sizeof text));
 }
 
 static enum engram_status by_choice(const struct engram_job_options *options,
@@ -174,6 +184,12 @@ static enum engram_status by_choice(const struct engram_job_options *options,
     }
     set->file = choice->file;
     set->dataset = engram_layout_find(&choice->file->layout, choice->dataset);
+    if (set->dataset == NULL && engram_layout_is_sparse(&set->file->layout, choice->dataset)) {
+        return engram_fail(&options->log, ENGRAM_ERR_DATA,
+                           "%s: %s: is a sparse matrix, which cannot be searched; store it dense "
+                           "(AnnData: .toarray()), or search an embedding of it",
+                           choice->file->path, choice->dataset);
+    }
     if (set->dataset == NULL) {
         return engram_fail(&options->log, ENGRAM_ERR_NO_INPUT, "%s: %s: no such dataset; %s",
                            choice->file->path, choice->dataset,

@@ -219,6 +219,9 @@ enum engram_status engram_question_metric(const struct engram_job_options *optio
                            "%s: an ann-benchmarks file without the attribute `distance`; name the "
                            "metric with --metric",
                            file->path);
+    } else if (file->layout.kind == ENGRAM_LAYOUT_ANNDATA) {
+        inputs->metric = ENGRAM_L2;
+        reason = "AnnData";
     }
     snprintf(inputs->metric_reason, sizeof inputs->metric_reason, "%s", reason);
     return ENGRAM_OK;
