@@ -100,12 +100,13 @@ void engram_identity_digest(const struct engram_inputs *inputs, int compress,
     (void)describe_set(sets[0], sizeof sets[0], &inputs->base);
     (void)describe_set(sets[1], sizeof sets[1], &inputs->queries);
     /* %a: every bit of a limit counts. */
-    int length = snprintf(text, sizeof text,
-                          "engram 1\nbase %squeries %sself %d\nmetric %s\nk %" PRId64
-                          "\npairs %d\nmax_distance %a\nmin_similarity %a\ncompress %d\n",
-                          sets[0], sets[1], inputs->self, engram_metric_name(inputs->metric),
-                          inputs->k, inputs->answer == ENGRAM_ANSWER_PAIRS, inputs->max_distance,
-                          inputs->min_similarity, compress);
+    int length = snprintf(
+        text, sizeof text,
+        "engram 1\nbase %squeries %sself %d\nmetric %s\nk %" PRId64
+        "\nanswer %d similarity %d float64 %d\nmax_distance %a\nmin_similarity %a\ncompress %d\n",
+        sets[0], sets[1], inputs->self, engram_metric_name(inputs->metric), inputs->k,
+        (int)inputs->answer, inputs->similarity, inputs->float64, inputs->max_distance,
+        inputs->min_similarity, compress);
     for (int i = 0; i < 2; i++) {
         unsigned char words[24];
         engram_store64le(words, engram_hash64(text, (size_t)length, seeds[i]));

@@ -1,30 +1,9 @@
-#include "job/publish.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "io/output.h"
-
-/* Answers converted and written at a time. */
-#define BLOCK_CELLS ((int64_t)1 << 18)
-
-/* The datasets of the result, and room for one block of each type. */
-struct publication {
-    const struct engram_inputs *inputs;
-    const struct engram_answers *answers;
-    const struct engram_publish_options *options;
-    struct engram_output *output;
-    int64_t queries;
-    int64_t width; /* cells a row of a k-NN result: k */
-    int neighbors; /* or indices */
-    int distances; /* or data */
-    int counts;    /* or indptr */
-    int64_t *rows; /* [BLOCK_CELLS, or one row] */
-    float *values;
-    int32_t *numbers;
-};
+#include "job/publish_internal.h"
 
 /* To the nearest float32; beyond the largest is infinity, which C leaves open. */
 static float narrow(double value)
@@ -36,13 +15,63 @@ static float narrow(double value)
     return value <= -limit ? -(float)INFINITY : (float)value;
 }
 
-static int64_t total_answers(const struct engram_answers *answers)
+static void put(const struct engram_publication *p, int64_t at, double value)
 {
-    int64_t total = 0;
-    for (int64_t i = 0; i < answers->count; i++) {
-        total += answers->parts[i].indptr[answers->parts[i].queries];
+    if (p->value_type == ENGRAM_OUT_F64) {
+        ((double *)p->values)[at] = value;
+    } else {
+        ((float *)p->values)[at] = narrow(value);
     }
-    return total;
+}
+
+void engram_publication_value(const struct engram_publication *p, int64_t at, double score)
+{
+    /* A similarity of -0 counts as +0, as a distance does. */
+    put(p, at,
+        p->inputs->similarity ? score + 0.0
+                              : engram_key(engram_metric_order(p->inputs->metric), score));
+}
+
+void engram_publication_missing(const struct engram_publication *p, int64_t at)
+{
+    put(p, at, p->inputs->similarity ? -(double)INFINITY : (double)INFINITY);
+}
+
+const char *engram_publication_values_path(const struct engram_publication *p)
+{
+    return p->inputs->similarity ? "/similarities" : "/distances";
+}
+
+enum engram_status engram_publication_room(struct engram_publication *p, int64_t cells)
+{
+    const size_t value_size = p->value_type == ENGRAM_OUT_F64 ? sizeof(double) : sizeof(float);
+    p->rows = calloc((size_t)cells, sizeof *p->rows);
+    p->values = calloc((size_t)cells, value_size);
+    p->numbers = calloc((size_t)cells, sizeof *p->numbers);
+    if (p->rows == NULL || p->values == NULL || p->numbers == NULL) {
+        return engram_fail(&p->options->log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory to write the result");
+    }
+    return ENGRAM_OK;
+}
+
+enum engram_status engram_publication_declare(struct engram_publication *p, int index,
+                                              const char *path, enum engram_output_type type,
+                                              int rank, const int64_t dims[])
+{
+    return engram_output_dataset(p->output, path, type, rank, dims, p->options->compress,
+                                 &p->sets[index]);
+}
+
+enum engram_status engram_publication_step(const struct engram_publication *p, int64_t done)
+{
+    const struct engram_publish_options *options = p->options;
+    if (options->progress != NULL) {
+        options->progress(options->progress_context, (uint64_t)done, (uint64_t)p->queries);
+    }
+    bool cancelled =
+        options->cancel != NULL && __atomic_load_n(options->cancel, __ATOMIC_RELAXED) != 0;
+    return cancelled ? ENGRAM_ERR_CANCELLED : ENGRAM_OK;
 }
 
 static enum engram_status write_set_attributes(struct engram_output *output, const char *role,
@@ -63,7 +92,7 @@ static enum engram_status write_set_attributes(struct engram_output *output, con
     return status;
 }
 
-static enum engram_status write_attributes(const struct publication *p)
+static enum engram_status write_attributes(const struct engram_publication *p)
 {
     const struct engram_inputs *inputs = p->inputs;
     struct engram_output *output = p->output;
@@ -71,6 +100,10 @@ static enum engram_status write_attributes(const struct publication *p)
     enum engram_status status = engram_output_text(output, "/", "format_version", "1.0");
     if (status == ENGRAM_OK) {
         status = engram_output_text(output, "/", "metric", engram_metric_name(inputs->metric));
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_output_text(output, "/", "values",
+                                    inputs->similarity ? "similarity" : "distance");
     }
     if (status == ENGRAM_OK && inputs->k != INT64_MAX) {
         status = engram_output_integers(output, "/", "k", &inputs->k, 1);
@@ -97,7 +130,7 @@ static enum engram_status write_attributes(const struct publication *p)
 }
 
 /* Base ids of the whole dataset, because results hold dataset rows; query ids of the queries. */
-static enum engram_status write_ids(const struct publication *p, const char *name,
+static enum engram_status write_ids(const struct engram_publication *p, const char *name,
                                     const struct engram_set_ref *set, int64_t first, int64_t last)
 {
     struct engram_ids ids;
@@ -113,200 +146,28 @@ static enum engram_status write_ids(const struct publication *p, const char *nam
     return status;
 }
 
-static enum engram_status declare_knn(struct publication *p)
+static const struct engram_publication_kind *kind_of(enum engram_answer answer)
 {
-    const int64_t shape[2] = {p->queries, p->width};
-    int compress = p->options->compress;
-    enum engram_status status = engram_output_dataset(p->output, "/neighbors", ENGRAM_OUT_I64, 2,
-                                                      shape, compress, &p->neighbors);
-    if (status == ENGRAM_OK) {
-        status = engram_output_dataset(p->output, "/distances", ENGRAM_OUT_F32, 2, shape, compress,
-                                       &p->distances);
+    switch (answer) {
+    case ENGRAM_ANSWER_KNN:
+        return &engram_publication_knn;
+    case ENGRAM_ANSWER_PAIRS:
+        return &engram_publication_pairs;
+    default:
+        return NULL;
     }
-    if (status == ENGRAM_OK) {
-        status = engram_output_dataset(p->output, "/counts", ENGRAM_OUT_I32, 1, shape, compress,
-                                       &p->counts);
-    }
-    return status;
-}
-
-/* AnnData's csr_matrix, version 0.1.0. */
-static enum engram_status declare_pairs(struct publication *p)
-{
-    const int64_t pointers = p->queries + 1;
-    const int64_t total = total_answers(p->answers);
-    const int64_t shape[2] = {p->queries, p->inputs->base.dataset->dims[0]};
-    int compress = p->options->compress;
-    enum engram_status status = engram_output_dataset(p->output, "/pairs/indptr", ENGRAM_OUT_I64, 1,
-                                                      &pointers, compress, &p->counts);
-    if (status == ENGRAM_OK) {
-        status = engram_output_dataset(p->output, "/pairs/indices", ENGRAM_OUT_I64, 1, &total,
-                                       compress, &p->neighbors);
-    }
-    if (status == ENGRAM_OK) {
-        status = engram_output_dataset(p->output, "/pairs/data", ENGRAM_OUT_F32, 1, &total,
-                                       compress, &p->distances);
-    }
-    if (status == ENGRAM_OK) {
-        status = engram_output_text(p->output, "/pairs", "encoding-type", "csr_matrix");
-    }
-    if (status == ENGRAM_OK) {
-        status = engram_output_text(p->output, "/pairs", "encoding-version", "0.1.0");
-    }
-    if (status == ENGRAM_OK) {
-        status = engram_output_integers(p->output, "/pairs", "shape", shape, 2);
-    }
-    return status;
-}
-
-/* Progress and cancellation between blocks. */
-static enum engram_status step(const struct publication *p, int64_t done)
-{
-    const struct engram_publish_options *options = p->options;
-    if (options->progress != NULL) {
-        options->progress(options->progress_context, (uint64_t)done, (uint64_t)p->queries);
-    }
-    bool cancelled =
-        options->cancel != NULL && __atomic_load_n(options->cancel, __ATOMIC_RELAXED) != 0;
-    return cancelled ? ENGRAM_ERR_CANCELLED : ENGRAM_OK;
-}
-
-/* Rows [first, last) of one part, padded to the width, at row `at` of the result. */
-static enum engram_status write_knn_block(const struct publication *p,
-                                          const struct engram_partial *part, int64_t first,
-                                          int64_t last, int64_t at)
-{
-    struct engram_order order = engram_metric_order(part->metric);
-    int64_t width = p->width;
-    for (int64_t q = first; q < last; q++) {
-        const struct engram_hit *hits = part->hits + part->indptr[q];
-        int64_t count = part->indptr[q + 1] - part->indptr[q];
-        int64_t *rows = p->rows + (q - first) * width;
-        float *values = p->values + (q - first) * width;
-        for (int64_t i = 0; i < width; i++) {
-            rows[i] = i < count ? hits[i].tag : -1;
-            values[i] = i < count ? narrow(engram_key(order, hits[i].score)) : (float)INFINITY;
-        }
-        p->numbers[q - first] = (int32_t)count;
-    }
-    enum engram_status status =
-        engram_output_rows(p->output, p->neighbors, at, last - first, p->rows);
-    if (status == ENGRAM_OK) {
-        status = engram_output_rows(p->output, p->distances, at, last - first, p->values);
-    }
-    if (status == ENGRAM_OK) {
-        status = engram_output_rows(p->output, p->counts, at, last - first, p->numbers);
-    }
-    return status;
-}
-
-static enum engram_status write_knn(const struct publication *p)
-{
-    int64_t block = BLOCK_CELLS / p->width > 0 ? BLOCK_CELLS / p->width : 1;
-    int64_t at = 0;
-    enum engram_status status = ENGRAM_OK;
-    for (int64_t i = 0; status == ENGRAM_OK && i < p->answers->count; i++) {
-        const struct engram_partial *part = &p->answers->parts[i];
-        for (int64_t q = 0; status == ENGRAM_OK && q < part->queries; q += block) {
-            int64_t last = q + block < part->queries ? q + block : part->queries;
-            status = write_knn_block(p, part, q, last, at);
-            at += last - q;
-            if (status == ENGRAM_OK) {
-                status = step(p, at);
-            }
-        }
-    }
-    return status;
-}
-
-/* Answers [first, last) of one part, at position `at` of the result. */
-static enum engram_status write_pair_block(const struct publication *p,
-                                           const struct engram_partial *part, int64_t first,
-                                           int64_t last, int64_t at)
-{
-    struct engram_order order = engram_metric_order(part->metric);
-    for (int64_t i = first; i < last; i++) {
-        p->rows[i - first] = part->hits[i].tag;
-        p->values[i - first] = narrow(engram_key(order, part->hits[i].score));
-    }
-    enum engram_status status =
-        engram_output_rows(p->output, p->neighbors, at, last - first, p->rows);
-    if (status == ENGRAM_OK) {
-        status = engram_output_rows(p->output, p->distances, at, last - first, p->values);
-    }
-    return status;
-}
-
-/* indptr: one entry more than there are queries, running over all parts. */
-static enum engram_status write_indptr(const struct publication *p)
-{
-    int64_t used = 0;
-    int64_t before = 0; /* answers of earlier parts */
-    int64_t at = 0;
-    enum engram_status status = ENGRAM_OK;
-    p->rows[used++] = 0;
-    for (int64_t i = 0; status == ENGRAM_OK && i < p->answers->count; i++) {
-        const struct engram_partial *part = &p->answers->parts[i];
-        for (int64_t q = 0; status == ENGRAM_OK && q < part->queries; q++) {
-            if (used == BLOCK_CELLS) {
-                status = engram_output_rows(p->output, p->counts, at, used, p->rows);
-                at += used;
-                used = 0;
-            }
-            p->rows[used++] = before + part->indptr[q + 1];
-        }
-        before += part->indptr[part->queries];
-    }
-    if (status == ENGRAM_OK) {
-        status = engram_output_rows(p->output, p->counts, at, used, p->rows);
-    }
-    return status;
-}
-
-static enum engram_status write_pairs(const struct publication *p)
-{
-    int64_t at = 0;
-    int64_t queries = 0;
-    enum engram_status status = write_indptr(p);
-    for (int64_t i = 0; status == ENGRAM_OK && i < p->answers->count; i++) {
-        const struct engram_partial *part = &p->answers->parts[i];
-        int64_t total = part->indptr[part->queries];
-        for (int64_t first = 0; status == ENGRAM_OK && first < total; first += BLOCK_CELLS) {
-            int64_t last = first + BLOCK_CELLS < total ? first + BLOCK_CELLS : total;
-            status = write_pair_block(p, part, first, last, at);
-            at += last - first;
-            if (status == ENGRAM_OK) {
-                status = step(p, queries);
-            }
-        }
-        queries += part->queries;
-    }
-    return status;
-}
-
-static enum engram_status take_buffers(struct publication *p)
-{
-    size_t cells = (size_t)(p->width > BLOCK_CELLS ? p->width : BLOCK_CELLS);
-    p->rows = malloc(cells * sizeof *p->rows);
-    p->values = malloc(cells * sizeof *p->values);
-    p->numbers = malloc((size_t)BLOCK_CELLS * sizeof *p->numbers);
-    if (p->rows == NULL || p->values == NULL || p->numbers == NULL) {
-        return engram_fail(&p->options->log, ENGRAM_ERR_RESOURCE,
-                           "not enough memory to write the result");
-    }
-    return ENGRAM_OK;
 }
 
 /* Everything between creating and publishing the file. */
-static enum engram_status fill(struct publication *p)
+static enum engram_status fill(struct engram_publication *p)
 {
-    bool pairs = p->inputs->answer == ENGRAM_ANSWER_PAIRS;
-    enum engram_status status = take_buffers(p);
-    if (status == ENGRAM_OK) {
-        status = write_attributes(p);
+    const struct engram_publication_kind *kind = kind_of(p->inputs->answer);
+    if (kind == NULL) {
+        return engram_fail(&p->options->log, ENGRAM_ERR_INTERNAL, "an answer without a form");
     }
+    enum engram_status status = write_attributes(p);
     if (status == ENGRAM_OK) {
-        status = pairs ? declare_pairs(p) : declare_knn(p);
+        status = kind->declare(p);
     }
     if (status == ENGRAM_OK) {
         status = write_ids(p, "/base_ids", &p->inputs->base, 0, p->inputs->base.dataset->dims[0]);
@@ -316,7 +177,7 @@ static enum engram_status fill(struct publication *p)
                            p->inputs->queries.last);
     }
     if (status == ENGRAM_OK) {
-        status = pairs ? write_pairs(p) : write_knn(p);
+        status = kind->write(p);
     }
     return status;
 }
@@ -325,11 +186,13 @@ enum engram_status engram_publish(const struct engram_inputs *inputs,
                                   const struct engram_answers *answers,
                                   const struct engram_publish_options *options)
 {
-    struct publication p = {.inputs = inputs,
-                            .answers = answers,
-                            .options = options,
-                            .queries = inputs->queries.last - inputs->queries.first,
-                            .width = inputs->answer == ENGRAM_ANSWER_PAIRS ? 1 : inputs->k};
+    struct engram_publication p = {
+        .inputs = inputs,
+        .answers = answers,
+        .options = options,
+        .queries = inputs->queries.last - inputs->queries.first,
+        .value_type = inputs->float64 ? ENGRAM_OUT_F64 : ENGRAM_OUT_F32,
+    };
     enum engram_status status = engram_output_create(options->path, options->replace,
                                                      options->threads, &options->log, &p.output);
     if (status != ENGRAM_OK) {

@@ -23,8 +23,7 @@ struct engram_publish_options {
     struct engram_log log;
 };
 
-/* Writes the whole result; it appears under its name at the end or not at all. float64 scores
- * become float32 distances here and nowhere else. */
+/* Writes the whole result; it appears under its name at the end or not at all. */
 enum engram_status engram_publish(const struct engram_inputs *inputs,
                                   const struct engram_answers *answers,
                                   const struct engram_publish_options *options);

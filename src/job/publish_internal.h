@@ -1,0 +1,59 @@
+/* What the rooms of publication share: publish.c creates the file and writes what all results
+ * have, publish_KIND.c declares and writes the datasets of one kind of answer. */
+#ifndef ENGRAM_JOB_PUBLISH_INTERNAL_H
+#define ENGRAM_JOB_PUBLISH_INTERNAL_H
+
+#include "io/output.h"
+#include "job/publish.h"
+
+/* Answers converted and written at a time. */
+#define ENGRAM_PUBLISH_CELLS ((int64_t)1 << 18)
+
+#define ENGRAM_PUBLISH_SETS 4
+
+/* A result on its way to the disk. */
+struct engram_publication {
+    const struct engram_inputs *inputs;
+    const struct engram_answers *answers;
+    const struct engram_publish_options *options;
+    struct engram_output *output;
+    int64_t queries;
+    enum engram_output_type value_type; /* of distances or similarities */
+    int sets[ENGRAM_PUBLISH_SETS];      /* the kind's datasets, in an order of its own */
+    /* Room for one block, from engram_publication_room; freed by publish.c. */
+    int64_t *rows;
+    void *values; /* float or double, as value_type says */
+    int32_t *numbers;
+};
+
+/* One kind of answer. `declare` comes before the ids, `write` after them. */
+struct engram_publication_kind {
+    enum engram_status (*declare)(struct engram_publication *p);
+    enum engram_status (*write)(struct engram_publication *p);
+};
+
+extern const struct engram_publication_kind engram_publication_knn;
+extern const struct engram_publication_kind engram_publication_pairs;
+
+/* Room for `cells` entries of rows, values and numbers each. RESOURCE, logged. */
+enum engram_status engram_publication_room(struct engram_publication *p, int64_t cells);
+
+/* Declares a dataset of the kind under sets[index]. */
+enum engram_status engram_publication_declare(struct engram_publication *p, int index,
+                                              const char *path, enum engram_output_type type,
+                                              int rank, const int64_t dims[]);
+
+/* "/distances" or "/similarities". */
+const char *engram_publication_values_path(const struct engram_publication *p);
+
+/* values[at] = the distance or similarity that belongs to a canonical score. float64 becomes
+ * float32 here and nowhere else, to the nearest. */
+void engram_publication_value(const struct engram_publication *p, int64_t at, double score);
+
+/* values[at] = what is worse than every answer. */
+void engram_publication_missing(const struct engram_publication *p, int64_t at);
+
+/* Progress, in queries, and cancellation between blocks. */
+enum engram_status engram_publication_step(const struct engram_publication *p, int64_t done);
+
+#endif
