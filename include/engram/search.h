@@ -4,7 +4,8 @@
  * base set packed once and searched often. Every pair of rows has one *canonical score*, computed
  * in float64 in a fixed order (see below), and the answer to a query is what a brute-force scan
  * with that score gives, in the total order (key, row): smaller key first, then smaller row. No
- * option below except metric, k, the limits and self changes a bit of any answer.
+ * option below except metric, k, the limits, self, allowed and the groups changes a bit of any
+ * answer.
  *
  * Canonical score. Stored values are widened to float64. Element i is added to partial sum i mod 8
  * of s0..s7, without fused multiply-add; the sum is
@@ -111,6 +112,14 @@ struct engram_search_options {
                               limit */
     bool self;             /* query row i is base row i + self_offset and never matches it */
     int64_t self_offset;
+    /* Base row r may be an answer when bit r & 7 of byte r >> 3 is set; NULL: all rows may. Taken
+     * by engram_prepare, which makes it part of the prepared set; the searches do not look at it.
+     */
+    const uint8_t *allowed;
+    /* A group number for every row of base and queries: rows with the same number never match; a
+     * negative number is no group. Both or neither; the searches look at them. */
+    const int64_t *base_groups;
+    const int64_t *query_groups;
     enum engram_filter filter;
     const char *isa;   /* kernel set ("portable", "avx2", ...); NULL: the best there is */
     int threads;       /* OpenMP team size; 0: OpenMP's own default */
@@ -126,7 +135,8 @@ struct engram_search_options {
 #define ENGRAM_SEARCH_OPTIONS_INIT                                                                 \
     {                                                                                              \
         sizeof(struct engram_search_options), ENGRAM_COSINE, 10, ENGRAM_INFINITY,                  \
-            -ENGRAM_INFINITY, false, 0, ENGRAM_FILTER_AUTO, NULL, 0, NULL, NULL, NULL,             \
+            -ENGRAM_INFINITY, false, 0, NULL, NULL, NULL, ENGRAM_FILTER_AUTO, NULL, 0, NULL, NULL, \
+            NULL,                                                                                  \
         {                                                                                          \
             NULL, NULL                                                                             \
         }                                                                                          \
@@ -193,6 +203,17 @@ ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_search_pairs(
     struct engram_search_stats *stats);
 
 ENGRAM_API void engram_pairs_free(struct engram_pairs *pairs);
+
+/* Groups of near duplicates: the connected components of the graph whose edges are the pairs of
+ * `set` with itself within max_distance and min_similarity. component[i] (caller's, set.rows
+ * entries) becomes the lowest row of the component of row i; rows that are not finite or not
+ * allowed are alone. Two rows of a component may be far apart: a chain of near pairs connects them.
+ * `prepared` was made from `set`; `options->self` must be true, k is not looked at. No pair is kept
+ * in memory. Errors: as engram_search_knn (`component` undefined). */
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_search_components(
+    const struct engram_prepared *prepared, const struct engram_set *set,
+    const struct engram_search_options *options, int64_t *component,
+    struct engram_search_stats *stats);
 
 #ifdef __cplusplus
 }

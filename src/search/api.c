@@ -36,6 +36,9 @@ static enum engram_status begin(const struct engram_prepared *prepared,
     if ((unsigned)options->filter > ENGRAM_FILTER_INT) {
         return engram_fail(log, ENGRAM_ERR_USAGE, "unknown filter");
     }
+    if ((options->base_groups == NULL) != (options->query_groups == NULL)) {
+        return engram_fail(log, ENGRAM_ERR_USAGE, "groups are given for one side only");
+    }
     rows->first_row = options->self ? options->self_offset : 0;
     rows->what = "queries";
     *request = (struct engram_request){
@@ -44,6 +47,8 @@ static enum engram_status begin(const struct engram_prepared *prepared,
         .max_key = options->max_distance,
         .min_score = options->min_similarity,
         .self = options->self,
+        .base_groups = options->base_groups,
+        .query_groups = options->query_groups,
         .filter = options->filter,
         .threads = options->threads,
         .cancel = options->cancel,
@@ -168,6 +173,34 @@ enum engram_status engram_search_pairs(const struct engram_prepared *prepared,
     engram_partial_free(&found);
     *pairs = made;
     return ENGRAM_OK;
+}
+
+enum engram_status engram_search_components(const struct engram_prepared *prepared,
+                                            const struct engram_set *set,
+                                            const struct engram_search_options *options,
+                                            int64_t *component, struct engram_search_stats *stats)
+{
+    struct engram_request request;
+    struct engram_query_rows rows;
+
+    enum engram_status status = begin(prepared, set, options, &request, &rows);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (!options->self || options->self_offset != 0 || rows.set.rows != prepared->rows ||
+        (component == NULL && rows.set.rows > 0)) {
+        return engram_fail(&options->log, ENGRAM_ERR_USAGE,
+                           "components are those of one set with itself (self, without an offset)");
+    }
+    struct engram_search_stats own = {.skipped_base = prepared->skipped};
+    status = engram_queries_check(prepared, &rows, &request, &own.skipped_queries);
+    if (status == ENGRAM_OK) {
+        status = engram_unit_components(prepared, &rows, &request, component, &own);
+    }
+    if (stats != NULL) {
+        *stats = own;
+    }
+    return status;
 }
 
 void engram_pairs_free(struct engram_pairs *pairs)

@@ -91,6 +91,16 @@ static void load_queries(struct engram_block *b)
     }
 }
 
+/* Under symmetry an answer counts for both sides, so both have to be allowed. */
+static void rule_out_queries(struct engram_block *b)
+{
+    const struct engram_block_context *context = b->context;
+    size_t first = (size_t)(context->first_query + b->item->first_query);
+    for (size_t q = 0; context->collector->symmetric && q < b->queries; q++) {
+        b->usable[q] = b->usable[q] && engram_prepared_live(context->prepared, first + q);
+    }
+}
+
 /* Tells the filter the limit of query q. */
 static void refresh(struct engram_block *b, size_t q)
 {
@@ -116,16 +126,25 @@ void engram_block_start_pass(struct engram_block *b)
 static inline bool eligible(const struct engram_block *b, struct engram_candidate pair)
 {
     const struct engram_block_context *context = b->context;
+    const struct engram_request *request = context->request;
+    const struct engram_collector *collector = context->collector;
     if (!b->usable[pair.query]) {
         return false;
     }
-    if (!context->request->self) {
-        return true;
+    int64_t query = context->first_query + b->item->first_query + (int64_t)pair.query;
+    if (request->self) {
+        int64_t global = context->queries->first_row + query;
+        int64_t row = context->base_first_row + (int64_t)pair.row;
+        if (collector->symmetric ? row <= global : row == global) {
+            return false;
+        }
     }
-    int64_t query = context->queries->first_row + context->first_query + b->item->first_query +
-                    (int64_t)pair.query;
-    int64_t row = context->base_first_row + (int64_t)pair.row;
-    return context->collector->symmetric ? row > query : row != query;
+    if (request->base_groups != NULL && request->query_groups[query] >= 0 &&
+        request->query_groups[query] == request->base_groups[pair.row]) {
+        return false;
+    }
+    return collector->ops->redundant == NULL ||
+           !collector->ops->redundant(collector, query, (int64_t)pair.row);
 }
 
 /* Turns canonical sums into scores, drops what lies outside the limits, gives the rest to the
@@ -160,8 +179,8 @@ static void settle(struct engram_block *b, struct engram_candidate *pairs, doubl
     }
 }
 
-/* Scores the candidates found so far. */
-static void rescore(struct engram_block *b)
+/* Scores the candidates found so far, as far as they are eligible; how many these are. */
+static size_t rescore(struct engram_block *b)
 {
     const struct engram_prepared *prepared = b->context->prepared;
     const struct engram_wide_rows queries = {b->wide, b->stride};
@@ -180,6 +199,7 @@ static void rescore(struct engram_block *b)
         score(&queries, &prepared->view, prepared->dim, b->candidates + i, count, b->raw);
         settle(b, b->candidates + i, b->raw, count);
     }
+    return kept;
 }
 
 void engram_block_score_all(struct engram_block *b, int64_t first, int64_t last)
@@ -218,22 +238,19 @@ uint64_t engram_block_score_panels(struct engram_block *b, size_t panel, size_t 
     const struct engram_prepared *prepared = b->context->prepared;
     size_t width = filter->strip_queries(prepared);
     size_t most = panels * filter->panel_rows(prepared) * width;
-    uint64_t found = 0;
+    uint64_t scored = 0;
 
     for (size_t strip = 0; strip < (b->queries + width - 1) / width; strip++) {
         if (!b->awake[strip]) {
             continue;
         }
         if (b->candidate_room - b->candidate_count < most) {
-            rescore(b);
+            scored += rescore(b);
         }
-        size_t count =
+        b->candidate_count +=
             filter->scan(b->filtered, strip, panel, panels, b->candidates + b->candidate_count);
-        b->candidate_count += count;
-        found += count;
     }
-    rescore(b);
-    return found;
+    return scored + rescore(b);
 }
 
 void engram_block_report(const struct engram_block *b, int64_t rows)
@@ -253,6 +270,7 @@ enum engram_status engram_block_run(const struct engram_block_context *context,
 
     if (take_scratch(&b, scratch)) {
         load_queries(&b);
+        rule_out_queries(&b);
         b.collected = collector->ops->begin(collector, item, scratch, b.limit);
     }
     if (b.collected == NULL) {

@@ -35,7 +35,7 @@ void engram_block_start_pass(struct engram_block *b);
 /* Every pair of the block with base rows [first, last) by its canonical score. */
 void engram_block_score_all(struct engram_block *b, int64_t first, int64_t last);
 
-/* One pass of all strips over `panels` panels; returns how many candidates it found. */
+/* One pass of all strips over `panels` panels; returns how many candidates had to be scored. */
 uint64_t engram_block_score_panels(struct engram_block *b, size_t panel, size_t panels);
 
 /* Counts `rows` rows as looked at by all queries. */

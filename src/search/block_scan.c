@@ -53,9 +53,10 @@ static void scan_step(struct engram_block *b, struct scan *scan, size_t panel, s
         engram_block_score_all(b, first, last);
         scan->heavy--;
     } else {
-        uint64_t found = engram_block_score_panels(b, panel, panels);
+        uint64_t scored = engram_block_score_panels(b, panel, panels);
         uint64_t pairs = (uint64_t)(last - first) * b->queries;
-        scan->heavy = scan->seen >= scan->settled && found > pairs / HEAVY_SHARE ? HEAVY_BLOCKS : 0;
+        scan->heavy =
+            scan->seen >= scan->settled && scored > pairs / HEAVY_SHARE ? HEAVY_BLOCKS : 0;
     }
     engram_block_report(b, last - first);
 }

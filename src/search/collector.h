@@ -1,6 +1,6 @@
 /* Where the survivors of a filter go. A collector decides which answers a query keeps, and with
- * that how bad an answer may be to matter: limit[q], a key. Two so far: the k best, and all pairs
- * within the limits.
+ * that how bad an answer may be to matter: limit[q], a key. Three so far: the k best, all pairs
+ * within the limits, and the groups that such pairs connect.
  *
  * One collector serves a whole unit and is read-only during the parallel loop; what an item needs
  * to remember lives in a state that `begin` makes in the item's scratch memory. */
@@ -39,6 +39,9 @@ struct engram_collector_ops {
      * most once an item; tightens limit[]. */
     void (*offer)(void *state, const struct engram_candidate *pairs, const double *scores,
                   size_t count, double *limit);
+    /* Whether answering base row `row` to query `query` (of the unit) would change nothing, so that
+     * the pair need not be scored. NULL: never. */
+    bool (*redundant)(const struct engram_collector *collector, int64_t query, int64_t row);
     /* Asked before a filtered scan: a sample of `share` of the rows, spread evenly, will be offered
      * first. False: the collector has no use for one. */
     bool (*sample)(void *state, double share);
@@ -72,7 +75,7 @@ struct engram_collector {
     int64_t base_first_row; /* global row of the prepared set's first row */
     int64_t base_rows;
     /* Queries and base are the same rows: every item looks at rows after its query only, and each
-     * answer counts for both. Scores are symmetric to the bit. Pairs only. */
+     * answer counts for both. Scores are symmetric to the bit. Pairs and components only. */
     bool symmetric;
     int threads;
 };
@@ -98,6 +101,14 @@ struct engram_pair_collector {
     size_t room;                    /* answers a sink has room for */
 };
 extern const struct engram_collector_ops engram_pair_ops;
+
+/* The connected components of the graph whose edges are the pairs within the limits. */
+struct engram_component_collector {
+    struct engram_collector common;
+    uint32_t *parents;  /* [rows] a forest; a root is the lowest row of its component; atomic */
+    int64_t *component; /* [rows] the caller's: set to the root of every row by `gather` */
+};
+extern const struct engram_collector_ops engram_component_ops;
 
 /* Answers that a thread's first sink has room for; tests make it small, so that rounds follow. */
 extern size_t engram_pairs_first_room;

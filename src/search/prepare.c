@@ -186,6 +186,15 @@ static enum engram_status take_rows(struct engram_prepared *prepared, const stru
     return status;
 }
 
+/* Rows that the caller rules out live on as if they were not finite. */
+static void mask_rows(struct engram_prepared *prepared, const uint8_t *allowed)
+{
+    prepared->masked = allowed != NULL;
+    for (size_t i = 0; allowed != NULL && i < ((size_t)prepared->rows + 7) / 8; i++) {
+        prepared->live[i] &= allowed[i];
+    }
+}
+
 /* Everything after the arguments are known to be good. */
 static enum engram_status fill(struct engram_prepared *prepared, const struct engram_set *base,
                                const char *what, int64_t first_row,
@@ -207,6 +216,7 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
     enum engram_status status =
         take_rows(prepared, base, what, first_row, team, wide_all, &largest, log);
     free(wide_all);
+    mask_rows(prepared, options->allowed);
     if (status == ENGRAM_OK && cancelled(options->cancel)) {
         status = ENGRAM_ERR_CANCELLED;
     }

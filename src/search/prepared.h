@@ -44,6 +44,7 @@ struct engram_prepared {
     size_t owned_bytes;
     double *self_products; /* canonical xx a row; cosine only, else NULL */
     uint8_t *live;         /* bit r: row r is finite and may be an answer; zero past the end */
+    bool masked;           /* some rows may be none although they are finite */
     int64_t skipped;       /* rows that are not finite */
     struct engram_f32_pack f32;
     struct engram_int_pack codes;

@@ -10,6 +10,10 @@ struct engram_request {
     double max_key;   /* answers have key <= max_key .. */
     double min_score; /* .. and score >= min_score */
     bool self;        /* a row never matches the query with the same global row number */
+    /* Rows of one group never match: by row of the prepared set, by row of the queries; negative:
+     * no group. Both or neither. */
+    const int64_t *base_groups;
+    const int64_t *query_groups;
     enum engram_filter filter;
     int threads;
     const int *cancel;

@@ -222,7 +222,8 @@ static enum engram_status run_unit(struct round *round, struct engram_partial *o
     return status;
 }
 
-/* Whether queries and base are not only called the same rows (self) but are the same memory. */
+/* Whether queries and base are not only called the same rows (self) but are the same memory, and
+ * every row may be an answer to the rows it answers. */
 static bool is_symmetric(const struct engram_prepared *prepared, int64_t base_first_row,
                          const struct engram_query_rows *queries, int64_t first, int64_t last,
                          const struct engram_request *request)
@@ -231,7 +232,57 @@ static bool is_symmetric(const struct engram_prepared *prepared, int64_t base_fi
            queries->first_row == base_first_row && prepared->owned == NULL &&
            queries->set.data == (const void *)prepared->view.data &&
            queries->set.dtype == (prepared->type == ENGRAM_WORK_F32 ? ENGRAM_F32 : ENGRAM_F64) &&
-           queries->set.stride == prepared->view.stride;
+           queries->set.stride == prepared->view.stride && !prepared->masked &&
+           request->base_groups == request->query_groups;
+}
+
+/* What all collectors of a unit share. */
+static void set_common(struct engram_collector *collector, const struct engram_prepared *prepared,
+                       int64_t base_first_row, const struct engram_query_rows *queries,
+                       int64_t first, int64_t last, const struct engram_request *request)
+{
+    collector->request = request;
+    collector->order = engram_metric_order(request->metric);
+    collector->queries = last - first;
+    collector->first_query = queries->first_row + first;
+    collector->base_first_row = base_first_row;
+    collector->base_rows = prepared->rows;
+}
+
+/* Queries [first, ..) of `queries` past the prepared set into the collector, which is complete but
+ * for its tiling. */
+static enum engram_status collect(const struct engram_prepared *prepared,
+                                  const struct engram_query_rows *queries, int64_t first,
+                                  struct engram_collector *collector, struct engram_partial *out,
+                                  struct engram_search_stats *stats)
+{
+    const struct engram_request *request = collector->request;
+    enum engram_filter filter = engram_prepared_filter(prepared, request->filter);
+    struct round round = {
+        .context = {.prepared = prepared,
+                    .queries = queries,
+                    .request = request,
+                    .collector = collector,
+                    .filter = engram_filter_ops(filter),
+                    .first_query = first,
+                    .base_first_row = collector->base_first_row,
+                    .pairs_total = (uint64_t)collector->queries * (uint64_t)prepared->rows},
+        .collector = collector,
+        .status = ENGRAM_OK,
+        .stats = stats,
+    };
+    round.context.pairs_done = &round.pairs_done;
+    enum engram_status status = engram_team_size(request->threads, &request->log, &round.team);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    stats->isa = prepared->kernels->name;
+    stats->filter = filter;
+    fenv_t saved;
+    engram_fp_enter(&saved);
+    status = run_unit(&round, out);
+    engram_fp_leave(&saved);
+    return status;
 }
 
 enum engram_status engram_unit_search(const struct engram_prepared *prepared,
@@ -250,42 +301,23 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
     struct engram_collector *collector = all_pairs ? &pairs.common : &topk.common;
 
     *out = (struct engram_partial){0};
-    collector->request = request;
+    set_common(collector, prepared, base_first_row, queries, first, last, request);
     collector->known = known;
-    collector->order = engram_metric_order(request->metric);
-    collector->queries = last - first;
-    collector->first_query = queries->first_row + first;
-    collector->base_first_row = base_first_row;
-    collector->base_rows = prepared->rows;
+    collector->symmetric =
+        all_pairs && is_symmetric(prepared, base_first_row, queries, first, last, request);
     if (!all_pairs) {
         engram_topk_init(&topk);
     }
-    collector->symmetric =
-        all_pairs && is_symmetric(prepared, base_first_row, queries, first, last, request);
-    enum engram_filter filter = engram_prepared_filter(prepared, request->filter);
-    struct round round = {
-        .context = {.prepared = prepared,
-                    .queries = queries,
-                    .request = request,
-                    .collector = collector,
-                    .filter = engram_filter_ops(filter),
-                    .first_query = first,
-                    .base_first_row = base_first_row,
-                    .pairs_total = (uint64_t)(last - first) * (uint64_t)prepared->rows},
-        .collector = collector,
-        .status = ENGRAM_OK,
-        .stats = stats,
-    };
-    round.context.pairs_done = &round.pairs_done;
-    enum engram_status status = engram_team_size(request->threads, &request->log, &round.team);
-    if (status != ENGRAM_OK) {
-        return status;
-    }
-    stats->isa = prepared->kernels->name;
-    stats->filter = filter;
-    fenv_t saved;
-    engram_fp_enter(&saved);
-    status = run_unit(&round, out);
-    engram_fp_leave(&saved);
-    return status;
+    return collect(prepared, queries, first, collector, out, stats);
+}
+
+enum engram_status engram_unit_components(const struct engram_prepared *prepared,
+                                          const struct engram_query_rows *rows,
+                                          const struct engram_request *request, int64_t *component,
+                                          struct engram_search_stats *stats)
+{
+    struct engram_component_collector components = {
+        .common = {.ops = &engram_component_ops, .symmetric = true}, .component = component};
+    set_common(&components.common, prepared, rows->first_row, rows, 0, rows->set.rows, request);
+    return collect(prepared, rows, 0, &components.common, NULL, stats);
 }

@@ -30,6 +30,14 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
                                       struct engram_partial *out,
                                       struct engram_search_stats *stats);
 
+/* Rows of one set, prepared and as queries: component[i] becomes the lowest row (within the set)
+ * that a chain of pairs within the request's limits connects with row i, or i itself. Takes
+ * `request->self` for granted; k is not looked at. Errors: RESOURCE, CANCELLED. */
+enum engram_status engram_unit_components(const struct engram_prepared *prepared,
+                                          const struct engram_query_rows *rows,
+                                          const struct engram_request *request, int64_t *component,
+                                          struct engram_search_stats *stats);
+
 /* For the test that proves that compute threads allocate nothing: called by every thread right
  * after it enters (true) and right before it leaves the work-sharing loop. NULL otherwise. */
 extern void (*engram_unit_loop_hook)(bool entering);

@@ -210,6 +210,20 @@ static inline void oracle_free(struct oracle *o)
     free(o->list);
 }
 
+/* Whether base row r may be an answer to query q as far as the options say. */
+static inline bool oracle_eligible(const struct engram_search_options *options, int64_t q,
+                                   int64_t r)
+{
+    if (options->self && q + options->self_offset == r) {
+        return false;
+    }
+    if (options->allowed != NULL && (options->allowed[r / 8] & 1 << r % 8) == 0) {
+        return false;
+    }
+    return options->base_groups == NULL || options->query_groups[q] < 0 ||
+           options->query_groups[q] != options->base_groups[r];
+}
+
 /* Fills o->list with the answers of query q, best first, and returns how many there are. */
 static inline int64_t oracle_answer(const struct oracle *o, int64_t q,
                                     const struct engram_search_options *options)
@@ -218,9 +232,9 @@ static inline int64_t oracle_answer(const struct oracle *o, int64_t q,
     for (int64_t r = 0; r < o->rows; r++) {
         double score = o->scores[q * o->rows + r];
         double key = reference_key(options->metric, score);
-        bool self = options->self && q + options->self_offset == r;
         /* False for NaN. */
-        if (key <= options->max_distance && score >= options->min_similarity && !self) {
+        if (key <= options->max_distance && score >= options->min_similarity &&
+            oracle_eligible(options, q, r)) {
             o->list[count++] = (struct found){key, r};
         }
     }

@@ -1,0 +1,188 @@
+/* Groups of rows that pairs within the limits connect. No pair is kept: each joins two trees of a
+ * forest that all threads share. A root only ever gets a parent with a lower row, by compare and
+ * swap, so no cycle can arise, the root of a tree is its lowest row, and the trees in the end
+ * depend on the set of pairs alone, not on their order. */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "search/collector.h"
+
+struct component_state {
+    const struct engram_component_collector *components;
+    const struct engram_item *item;
+};
+
+/* The root above a row. Halves the path on the way: what is skipped is still an ancestor, whatever
+ * other threads do meanwhile. */
+static uint32_t find_root(uint32_t *parents, uint32_t row)
+{
+    uint32_t parent = __atomic_load_n(&parents[row], __ATOMIC_RELAXED);
+    while (parent != row) {
+        uint32_t above = __atomic_load_n(&parents[parent], __ATOMIC_RELAXED);
+        if (above != parent) {
+            (void)__atomic_compare_exchange_n(&parents[row], &parent, above, true, __ATOMIC_RELAXED,
+                                              __ATOMIC_RELAXED);
+        }
+        row = above;
+        parent = __atomic_load_n(&parents[row], __ATOMIC_RELAXED);
+    }
+    return row;
+}
+
+static void join(uint32_t *parents, uint32_t a, uint32_t b)
+{
+    for (;;) {
+        a = find_root(parents, a);
+        b = find_root(parents, b);
+        if (a == b) {
+            return;
+        }
+        uint32_t low = a < b ? a : b;
+        uint32_t high = a < b ? b : a;
+        uint32_t still_root = high;
+        if (__atomic_compare_exchange_n(&parents[high], &still_root, low, false, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED)) {
+            return;
+        }
+    }
+}
+
+static size_t component_kept(const struct engram_collector *collector)
+{
+    (void)collector;
+    return 0;
+}
+
+static size_t component_scratch_size(const struct engram_collector *collector, size_t queries)
+{
+    (void)collector;
+    (void)queries;
+    return sizeof(struct component_state) + ENGRAM_ARENA_ALIGN;
+}
+
+static enum engram_status component_open(struct engram_collector *collector)
+{
+    struct engram_component_collector *components = (struct engram_component_collector *)collector;
+    components->parents = malloc(((size_t)collector->base_rows + 1) * sizeof *components->parents);
+    if (components->parents == NULL) {
+        return engram_fail(&collector->request->log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory for the components of %lld rows",
+                           (long long)collector->base_rows);
+    }
+    for (int64_t r = 0; r < collector->base_rows; r++) {
+        components->parents[r] = (uint32_t)r;
+    }
+    return ENGRAM_OK;
+}
+
+static void *component_begin(const struct engram_collector *collector,
+                             const struct engram_item *item, struct engram_scratch *scratch,
+                             double *limit)
+{
+    struct component_state *state = ENGRAM_SCRATCH_NEW(scratch, struct component_state, 1);
+    if (state == NULL) {
+        return NULL;
+    }
+    *state = (struct component_state){(const struct engram_component_collector *)collector, item};
+    for (size_t q = 0; q < item->queries; q++) {
+        limit[q] = collector->request->max_key;
+    }
+    return state;
+}
+
+static void component_offer(void *opaque, const struct engram_candidate *pairs,
+                            const double *scores, size_t count, double *limit)
+{
+    const struct component_state *state = opaque;
+    (void)scores;
+    (void)limit;
+    for (size_t i = 0; i < count; i++) {
+        join(state->components->parents, (uint32_t)state->item->first_query + pairs[i].query,
+             pairs[i].row);
+    }
+}
+
+/* Rows of one component stay together: near duplicates without number cost no scores. */
+static bool component_redundant(const struct engram_collector *collector, int64_t query,
+                                int64_t row)
+{
+    uint32_t *parents = ((const struct engram_component_collector *)collector)->parents;
+    return find_root(parents, (uint32_t)query) == find_root(parents, (uint32_t)row);
+}
+
+static bool component_sample(void *state, double share)
+{
+    (void)state;
+    (void)share;
+    return false;
+}
+
+static void component_sampled(void *state, double *limit)
+{
+    (void)state;
+    (void)limit;
+}
+
+static bool component_finish(void *state, double *limit)
+{
+    (void)state;
+    (void)limit;
+    return true;
+}
+
+static void component_fail(const struct engram_collector *collector, const struct engram_item *item)
+{
+    (void)collector;
+    (void)item;
+}
+
+static bool component_wants(const struct engram_collector *collector,
+                            const struct engram_item *item)
+{
+    (void)collector;
+    (void)item;
+    return true;
+}
+
+static enum engram_status component_again(struct engram_collector *collector, bool *again)
+{
+    (void)collector;
+    *again = false;
+    return ENGRAM_OK;
+}
+
+static enum engram_status component_gather(struct engram_collector *collector,
+                                           struct engram_partial *out)
+{
+    const struct engram_component_collector *components =
+        (const struct engram_component_collector *)collector;
+    (void)out;
+    for (int64_t r = 0; r < collector->base_rows; r++) {
+        components->component[r] = find_root(components->parents, (uint32_t)r);
+    }
+    return ENGRAM_OK;
+}
+
+static void component_close(struct engram_collector *collector)
+{
+    struct engram_component_collector *components = (struct engram_component_collector *)collector;
+    free(components->parents);
+    components->parents = NULL;
+}
+
+const struct engram_collector_ops engram_component_ops = {
+    .kept = component_kept,
+    .scratch_size = component_scratch_size,
+    .open = component_open,
+    .begin = component_begin,
+    .offer = component_offer,
+    .redundant = component_redundant,
+    .sample = component_sample,
+    .sampled = component_sampled,
+    .finish = component_finish,
+    .fail = component_fail,
+    .again = component_again,
+    .wants = component_wants,
+    .gather = component_gather,
+    .close = component_close,
+};
