@@ -162,7 +162,7 @@ libs_h5 := $(HDF5_LIBS) $(libdeflate_libs) -lz -ldl -lpthread
 # instructions beyond the baseline.
 isa_avx2 := -mavx2 -mfma -mf16c
 isa_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma
-foreign := $(if $(is_x86_64),,src/kernels/avx2.c src/kernels/avx512.c) \
+foreign := $(if $(is_x86_64),,$(wildcard src/kernels/avx*.c)) \
            $(if $(is_arm64),,src/kernels/neon.c)
 
 sources_of = $(filter-out $(foreign),$(sort $(foreach d,$(1),$(wildcard src/$(d)/*.c))))
@@ -206,8 +206,8 @@ $(BUILD)/obj/sources: FORCE
 $(BUILD)/obj/io/%.o: cflags += $(cflags_io)
 $(BUILD)/obj/io/codec.o: cflags += $(patsubst -I%,-isystem %,$(libdeflate_cflags))
 ifneq ($(is_x86_64),)
-$(BUILD)/obj/kernels/avx2.o: cflags += $(isa_avx2)
-$(BUILD)/obj/kernels/avx512.o: cflags += $(isa_avx512)
+$(BUILD)/obj/kernels/avx2.o $(BUILD)/obj/kernels/avx2_pack.o: cflags += $(isa_avx2)
+$(BUILD)/obj/kernels/avx512.o $(BUILD)/obj/kernels/avx512_pack.o: cflags += $(isa_avx512)
 endif
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)

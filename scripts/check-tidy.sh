@@ -14,8 +14,8 @@ notes=1
 one() { # prints what clang-tidy says about $1, without its statistics
     isa=
     case $1 in
-    */avx2.c) isa='-mavx2 -mfma -mf16c' ;;
-    */avx512.c) isa='-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma' ;;
+    */avx2*.c) isa='-mavx2 -mfma -mf16c' ;;
+    */avx512*.c) isa='-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma' ;;
     esac
     case $1:$(uname -m) in
     */avx*.c:x86_64 | */avx*.c:amd64 | */neon.c:aarch64 | */neon.c:arm64) ;;

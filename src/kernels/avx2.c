@@ -1,5 +1,5 @@
 /* AVX2 + FMA. */
-#include "kernels/pack_loops.h"
+#include "kernels/pack_x86.h"
 #include "kernels/sets.h"
 
 #include <immintrin.h>
@@ -416,8 +416,8 @@ const struct engram_kernels engram_kernels_avx2 = {
     .int_rows = ROWS,
     .int_base_limit = INT_BASE_LIMIT,
     .int_query_limit = INT_QUERY_LIMIT,
-    .f32_top = pack_top,
-    .int_centre = pack_centre,
-    .int_encode = pack_encode,
+    .f32_look = engram_avx2_f32_look,
+    .int_centre = engram_avx2_int_centre,
+    .int_encode = engram_avx2_int_encode,
     .f32_peak = f32_peak,
 };

@@ -1,5 +1,5 @@
 /* AVX-512 (F, BW, VL, DQ) + VNNI. */
-#include "kernels/pack_loops.h"
+#include "kernels/pack_x86.h"
 #include "kernels/sets.h"
 
 #include <immintrin.h>
@@ -394,8 +394,8 @@ const struct engram_kernels engram_kernels_avx512 = {
     .int_rows = ROWS,
     .int_base_limit = INT_BASE_LIMIT,
     .int_query_limit = INT_QUERY_LIMIT,
-    .f32_top = pack_top,
-    .int_centre = pack_centre,
-    .int_encode = pack_encode,
+    .f32_look = engram_avx512_f32_look,
+    .int_centre = engram_avx512_int_centre,
+    .int_encode = engram_avx512_int_encode,
     .f32_peak = f32_peak,
 };

@@ -129,9 +129,11 @@ struct engram_int_strip {
 typedef size_t (*engram_int_tile_fn)(const struct engram_int_strip *args,
                                      struct engram_candidate *out);
 
-/* The bit pattern of the largest magnitude of `dim` float32 values, 0 without any: magnitudes order
- * like their bit patterns, infinity and NaN above all numbers. */
-typedef uint32_t (*engram_f32_top_fn)(const float *row, size_t dim);
+/* Looks at `count` float32 rows: the bit pattern of each row's largest magnitude (0 without any
+ * element; magnitudes order like their bit patterns, infinity and NaN above all numbers), and,
+ * unless `self_products` is NULL, its canonical self product. Rows may hold NaN and infinity. */
+typedef void (*engram_f32_look_fn)(const struct engram_base_rows *rows, size_t count, size_t dim,
+                                   uint32_t *tops, double *self_products);
 
 /* Packing for int_tile, float32 rows (search/pack_int.c).
  * centre: out[i] = (row[i] - mean[i]) * factor - centre[i], every operation rounded to float32,
@@ -182,7 +184,7 @@ struct engram_kernels {
     size_t int_rows;     /* rows of a panel, a multiple of 8 that divides 64 */
     int int_base_limit;  /* base codes are 0 .. 2 limit, standing for -limit .. limit */
     int int_query_limit; /* query codes are -limit .. limit */
-    engram_f32_top_fn f32_top;
+    engram_f32_look_fn f32_look;
     engram_int_centre_fn int_centre;
     engram_int_encode_fn int_encode;
     engram_f32_peak_fn f32_peak;

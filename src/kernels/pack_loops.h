@@ -13,6 +13,22 @@
 /* Elements whose terms are added in float32 before they go to float64: 32 additions a lane. */
 #define PACK_BLOCK 512
 
+/* The canonical sum of a row against itself. */
+static double pack_self_product(const float *row, size_t dim)
+{
+    double s[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= dim; i += 8) {
+        for (size_t j = 0; j < 8; j++) {
+            s[j] += (double)row[i + j] * (double)row[i + j];
+        }
+    }
+    for (size_t j = 0; i + j < dim; j++) {
+        s[j] += (double)row[i + j] * (double)row[i + j];
+    }
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
 static uint32_t pack_top(const float *row, size_t dim)
 {
     uint32_t tops[PACK_LANES] = {0};
@@ -36,6 +52,18 @@ static uint32_t pack_top(const float *row, size_t dim)
         top = tops[j] > top ? tops[j] : top;
     }
     return top;
+}
+
+static void pack_look(const struct engram_base_rows *rows, size_t count, size_t dim, uint32_t *tops,
+                      double *self_products)
+{
+    for (size_t r = 0; r < count; r++) {
+        const float *row = (const float *)(const void *)(rows->data + r * rows->stride);
+        tops[r] = pack_top(row, dim);
+        if (self_products != NULL) {
+            self_products[r] = pack_self_product(row, dim);
+        }
+    }
 }
 
 /* Elements [first, last) of engram_int_centre_fn, last - first at most PACK_BLOCK. */

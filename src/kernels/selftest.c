@@ -1,6 +1,7 @@
 /* The self-test of a kernel set; compiled for the baseline architecture. */
 #include "kernels/selftest.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "kernels/sets.h"
@@ -271,6 +272,61 @@ static bool int_good(const struct engram_kernels *set, enum ends ends)
     return answer_good(&answer, limit, width, rows, count);
 }
 
+/* ---- loops over single rows */
+
+#define GROUP_STRIDE ((size_t)20)
+
+static bool close(double left, double right, double room)
+{
+    return fabs(left - right) <= room;
+}
+
+/* Bits of values, exact sums and codes like portable's; float32 sums nearly. */
+static bool rows_good(const struct engram_kernels *set, size_t dim)
+{
+    const struct engram_kernels *portable = &engram_kernels_portable;
+    float narrow[TALL * DIM];
+    float mean[DIM];
+    float centre[DIM];
+    float out[DIM];
+    uint32_t bits[2][DIM];
+    uint8_t codes[2][(DIM / 4 + 1) * GROUP_STRIDE];
+    uint32_t tops[2][TALL];
+    double products[2][TALL];
+    struct engram_int_row sums[2];
+    double error2[2];
+    double code2[2];
+    uint64_t state = 77 + dim;
+
+    for (size_t i = 0; i < TALL * dim; i++) {
+        narrow[i] = (float)value(&state);
+    }
+    for (size_t i = 0; i < dim; i++) {
+        mean[i] = (float)value(&state);
+        centre[i] = (float)value(&state);
+    }
+    memset(codes, 0xff, sizeof codes);
+    for (size_t side = 0; side < 2; side++) {
+        const struct engram_kernels *kernels = side == 0 ? portable : set;
+        const struct engram_base_rows rows = {(const unsigned char *)narrow, dim * sizeof *narrow};
+        const struct engram_int_centre args = {narrow, mean, centre, 0.7F, dim};
+        kernels->f32_look(&rows, TALL, dim, tops[side], products[side]);
+        kernels->int_centre(&args, out, &sums[side]);
+        memcpy(bits[side], out, dim * sizeof *out);
+        float scale = sums[side].largest / 97; /* the ends are cut off */
+        const struct engram_int_encode encode = {out, dim, 1 / scale, scale, 63, GROUP_STRIDE};
+        kernels->int_encode(&encode, codes[side], &error2[side], &code2[side]);
+    }
+    double norm = sqrt(sums[0].norm2);
+    return memcmp(tops[0], tops[1], sizeof tops[0]) == 0 &&
+           same_bits(products[0], products[1], TALL) &&
+           memcmp(bits[0], bits[1], dim * sizeof *out) == 0 &&
+           memcmp(codes[0], codes[1], sizeof codes[0]) == 0 && sums[0].largest == sums[1].largest &&
+           close(sums[0].norm2, sums[1].norm2, 0x1p-18 * sums[0].norm2) &&
+           close(sums[0].weight, sums[1].weight, norm * 0x1p-16 * (double)(1U << 18)) &&
+           close(sqrt(error2[0]), sqrt(error2[1]), 0x1p-18 * norm) && code2[0] == code2[1];
+}
+
 static bool all_good(const struct engram_kernels *set)
 {
     static const size_t dims[] = {1, 7, 8, 13, 32, DIM};
@@ -282,6 +338,11 @@ static bool all_good(const struct engram_kernels *set)
                     return false;
                 }
             }
+        }
+    }
+    for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
+        if (!rows_good(set, dims[d])) {
+            return false;
         }
     }
     for (int ends = 0; ends < ENDS; ends++) {

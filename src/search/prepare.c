@@ -32,20 +32,6 @@ static void survey_join(struct survey *into, const struct survey *from)
     into->needs_scale = into->needs_scale || from->needs_scale;
 }
 
-/* engram_row_look; for float32 rows by the kernel set's own loop. */
-static struct engram_row_look look_at(const struct engram_prepared *prepared,
-                                      const struct engram_set *base, int64_t row)
-{
-    const void *data = engram_set_row(base, row);
-    if (base->dtype != ENGRAM_F32) {
-        return engram_row_look(base->dtype, data, prepared->dim);
-    }
-    uint32_t top = prepared->kernels->f32_top(data, prepared->dim);
-    float largest;
-    memcpy(&largest, &top, sizeof largest);
-    return (struct engram_row_look){top < 0x7f800000U, true, (double)largest};
-}
-
 /* Canonical self product of a row: against itself, widened on one side into `wide`. */
 static void self_product(const struct engram_prepared *prepared, const void *row, int64_t r,
                          double *wide)
@@ -58,12 +44,12 @@ static void self_product(const struct engram_prepared *prepared, const void *row
         &query, 1, &one, 1, prepared->dim, &prepared->self_products[r]);
 }
 
-/* Looks at row r; its live bit, 0 or 1. Float32 rows are never scaled, so their self product can
- * be computed while they are in cache. */
+/* Looks at row r; its live bit, 0 or 1. */
 static unsigned survey_row(struct engram_prepared *prepared, const struct engram_set *base,
-                           int64_t r, struct survey *found, double *wide)
+                           int64_t r, struct survey *found)
 {
-    struct engram_row_look look = look_at(prepared, base, r);
+    struct engram_row_look look =
+        engram_row_look(base->dtype, engram_set_row(base, r), prepared->dim);
     engram_bad_row_note(&found->bad, &look, prepared->metric, r);
     if (!look.finite) {
         found->skipped++;
@@ -72,29 +58,56 @@ static unsigned survey_row(struct engram_prepared *prepared, const struct engram
     found->largest = look.largest > found->largest ? look.largest : found->largest;
     found->needs_scale = found->needs_scale || (prepared->metric == ENGRAM_COSINE &&
                                                 engram_cosine_exponent(look.largest) != 0);
-    if (prepared->self_products != NULL && base->dtype == ENGRAM_F32) {
-        self_product(prepared, engram_set_row(base, r), r, wide);
-    }
     return 1;
 }
 
+/* Looks at `count` float32 rows, at most eight, by the kernel set's own loop; their live bits. Such
+ * rows are never too large and never scaled, so they get their self products at once. */
+static unsigned survey_f32(struct engram_prepared *prepared, const struct engram_set *base,
+                           int64_t first, size_t count, struct survey *found)
+{
+    const struct engram_base_rows rows = {engram_set_row(base, first), base->stride};
+    double *products = prepared->self_products;
+    uint32_t tops[8];
+    unsigned bits = 0;
+    products = products == NULL ? NULL : products + first;
+    prepared->kernels->f32_look(&rows, count, prepared->dim, tops, products);
+    for (size_t i = 0; i < count; i++) {
+        float largest;
+        memcpy(&largest, &tops[i], sizeof largest);
+        if (tops[i] < 0x7f800000U) {
+            bits |= 1U << i;
+            found->largest = (double)largest > found->largest ? (double)largest : found->largest;
+            continue;
+        }
+        found->skipped++;
+        if (products != NULL) {
+            products[i] = 0;
+        }
+    }
+    return bits;
+}
+
 /* Looks at all rows and fills prepared->live. Eight rows share a byte of `live`, so threads take
- * rows in groups of eight. `wide_all`: `dim` + 8 doubles a thread. */
+ * rows in groups of eight. */
 static struct survey survey_rows(struct engram_prepared *prepared, const struct engram_set *base,
-                                 int team, double *wide_all)
+                                 int team)
 {
     struct survey all = {ENGRAM_BAD_ROW_NONE, 0, 0, false};
 #pragma omp parallel num_threads(team)
     {
         fenv_t saved;
         struct survey mine = {ENGRAM_BAD_ROW_NONE, 0, 0, false};
-        double *wide = wide_all + (prepared->dim + 8) * (size_t)omp_get_thread_num();
         engram_fp_enter(&saved);
 #pragma omp for schedule(static)
         for (int64_t group = 0; group < (base->rows + 7) / 8; group++) {
+            int64_t left = base->rows - group * 8;
             unsigned bits = 0;
-            for (int64_t r = group * 8; r < base->rows && r < group * 8 + 8; r++) {
-                bits |= survey_row(prepared, base, r, &mine, wide) << (r & 7);
+            if (base->dtype == ENGRAM_F32) {
+                bits = survey_f32(prepared, base, group * 8, left < 8 ? (size_t)left : 8, &mine);
+            }
+            for (int64_t i = 0; base->dtype != ENGRAM_F32 && i < 8 && i < left; i++) {
+                bits |= survey_row(prepared, base, group * 8 + i, &mine) << i;
             }
             prepared->live[group] = (uint8_t)bits;
         }
@@ -169,7 +182,7 @@ static enum engram_status take_rows(struct engram_prepared *prepared, const stru
                                     const char *what, int64_t first_row, int team, double *wide_all,
                                     double *largest, const struct engram_log *log)
 {
-    struct survey survey = survey_rows(prepared, base, team, wide_all);
+    struct survey survey = survey_rows(prepared, base, team);
     bool borrowed = (base->dtype == ENGRAM_F32 || base->dtype == ENGRAM_F64) && !survey.needs_scale;
     prepared->skipped = survey.skipped;
     *largest = survey.largest;

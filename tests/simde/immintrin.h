@@ -6,6 +6,8 @@
 /* All in plain C, whatever compiler and machine have. */
 #define SIMDE_NO_NATIVE
 #define SIMDE_ENABLE_NATIVE_ALIASES
+#include <math.h>
+
 #include <simde/x86/avx512.h>
 #include <simde/x86/fma.h>
 
@@ -70,6 +72,45 @@ static inline __m512d _mm512_maskz_loadu_pd(__mmask8 mask, const void *memory)
         lanes[i] = (mask >> i & 1) != 0 ? ((const double *)memory)[i] : 0;
     }
     return simde_mm512_loadu_pd(lanes);
+}
+#endif
+
+#if !defined(_mm512_mask_storeu_ps)
+static inline void _mm512_mask_storeu_ps(void *memory, __mmask16 mask, __m512 a)
+{
+    float lanes[16];
+    simde_mm512_storeu_ps(lanes, a);
+    for (int i = 0; i < 16; i++) {
+        if ((mask >> i & 1) != 0) {
+            ((float *)memory)[i] = lanes[i];
+        }
+    }
+}
+#endif
+
+#if !defined(_mm512_cvtps_epi32)
+static inline __m512i _mm512_cvtps_epi32(__m512 a)
+{
+    float from[16];
+    int32_t to[16];
+    simde_mm512_storeu_ps(from, a);
+    for (int i = 0; i < 16; i++) {
+        to[i] = (int32_t)lrintf(from[i]);
+    }
+    return simde_mm512_loadu_si512(to);
+}
+#endif
+
+#if !defined(_mm512_cvtepi32_epi8)
+static inline __m128i _mm512_cvtepi32_epi8(__m512i a)
+{
+    int32_t from[16];
+    int8_t to[16];
+    simde_mm512_storeu_si512(from, a);
+    for (int i = 0; i < 16; i++) {
+        to[i] = (int8_t)(uint8_t)((uint32_t)from[i] & 0xff);
+    }
+    return simde_mm_loadu_si128((const simde__m128i *)(const void *)to);
 }
 #endif
 

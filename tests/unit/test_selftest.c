@@ -149,6 +149,37 @@ static size_t int_without_errors(const struct engram_int_strip *args, struct eng
     return PORTABLE->int_tile(&wrong, out);
 }
 
+static void look_fused(const struct engram_base_rows *rows, size_t count, size_t dim,
+                       uint32_t *tops, double *self_products)
+{
+    PORTABLE->f32_look(rows, count, dim, tops, self_products);
+    self_products[count / 2] = nextafter(self_products[count / 2], 0);
+}
+
+static void look_signed(const struct engram_base_rows *rows, size_t count, size_t dim,
+                        uint32_t *tops, double *self_products)
+{
+    PORTABLE->f32_look(rows, count, dim, tops, self_products);
+    tops[count - 1] |= 0x80000000U;
+}
+
+/* The last element is forgotten. */
+static void centre_no_tail(const struct engram_int_centre *args, float *out,
+                           struct engram_int_row *row)
+{
+    struct engram_int_centre less = *args;
+    less.dim--;
+    PORTABLE->int_centre(&less, out, row);
+}
+
+/* One code is the wrong neighbour. */
+static void encode_astray(const struct engram_int_encode *args, uint8_t *out, double *error2,
+                          double *code2)
+{
+    PORTABLE->int_encode(args, out, error2, code2);
+    out[0] = (uint8_t)(out[0] == 2 * args->limit ? 2 * args->limit - 1 : out[0] + 1);
+}
+
 /* ---- the self-test */
 
 static void test_sound_sets(void **state)
@@ -182,6 +213,17 @@ static void test_broken_sets(void **state)
         set.int_tile = integer[i];
         assert_false(engram_kernels_selftest(&set));
     }
+    set = *PORTABLE;
+    set.f32_look = look_fused;
+    assert_false(engram_kernels_selftest(&set));
+    set.f32_look = look_signed;
+    assert_false(engram_kernels_selftest(&set));
+    set = *PORTABLE;
+    set.int_centre = centre_no_tail;
+    assert_false(engram_kernels_selftest(&set));
+    set = *PORTABLE;
+    set.int_encode = encode_astray;
+    assert_false(engram_kernels_selftest(&set));
 }
 
 /* What saturates at full width is sound where the limits keep the sums small: the set above
