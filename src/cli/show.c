@@ -32,6 +32,17 @@ struct show {
     size_t pick_room;
 };
 
+static const char *value_name(const struct show *show)
+{
+    return show->info.similarity ? "similarity" : "distance";
+}
+
+/* A value for every pair asked about, in the order of the base, instead of the best ones. */
+static bool is_matrix(const struct show *show)
+{
+    return show->info.kind == ENGRAM_RESULT_DENSE || show->info.kind == ENGRAM_RESULT_PAIRWISE;
+}
+
 static bool has_query_ids(const struct show *show)
 {
     return show->info.has_query_ids || (show->info.self && show->info.has_base_ids);
@@ -112,8 +123,13 @@ static void print_title(const struct show *show)
     const struct engram_result_info *info = &show->info;
     const char *name = engram_metric_name(info->metric);
 
-    printf("%" PRId64 " %s, %s distance", info->queries, info->queries == 1 ? "query" : "queries",
-           name);
+    printf("%" PRId64 " %s, %s %s", info->queries, info->queries == 1 ? "query" : "queries", name,
+           value_name(show));
+    if (info->kind == ENGRAM_RESULT_DENSE) {
+        printf(" to %" PRId64 " base rows", info->base_rows[1] - info->base_rows[0]);
+    } else if (info->kind == ENGRAM_RESULT_PAIRWISE) {
+        fputs(", row by row", stdout);
+    }
     if (info->k != INT64_MAX) {
         printf(", k = %" PRId64, info->k);
     }
@@ -123,55 +139,68 @@ static void print_title(const struct show *show)
     if (!isnan(info->min_similarity)) {
         printf(", similarity at least %g", info->min_similarity);
     }
-    if (info->self) {
+    if (info->self && !is_matrix(show)) {
         fputs(", no row with itself", stdout);
     }
     putchar('\n');
 }
 
 static enum engram_status print_aligned(const struct show *show, int64_t row, int64_t count,
-                                        const int64_t *rows, const float *distances)
+                                        const int64_t *rows, const double *values)
 {
     int rank_width = digits_of(count);
     int row_width = digits_of(show->info.base_rows[1]);
+    int64_t shown = is_matrix(show) && count > DEFAULT_ROWS ? DEFAULT_ROWS : count;
     enum engram_status status;
 
     printf("\nrow %" PRId64 "%s", show->info.query_rows[0] + row, has_query_ids(show) ? ": " : "");
     status = print_query_id(show, row);
     putchar('\n');
     if (count == 0) {
-        puts("  no neighbours");
+        puts(is_matrix(show) ? "  no base rows" : "  no neighbours");
         return status;
     }
     rank_width = rank_width < 4 ? 4 : rank_width;
     row_width = row_width < 3 ? 3 : row_width;
-    printf("  %*s  %11s  %*s%s\n", rank_width, "rank", "distance", row_width, "row",
+    if (!is_matrix(show)) {
+        printf("  %*s", rank_width, "rank");
+    }
+    printf("  %11s  %*s%s\n", value_name(show), row_width, "row",
            show->info.has_base_ids ? "  id" : "");
-    for (int64_t i = 0; i < count && status == ENGRAM_OK; i++) {
-        printf("  %*" PRId64 "  %11.6g  %*" PRId64, rank_width, i + 1, (double)distances[i],
-               row_width, rows[i]);
+    for (int64_t i = 0; i < shown && status == ENGRAM_OK; i++) {
+        if (!is_matrix(show)) {
+            printf("  %*" PRId64, rank_width, i + 1);
+        }
+        printf("  %11.6g  %*" PRId64, values[i], row_width, rows[i]);
         if (show->info.has_base_ids) {
             fputs("  ", stdout);
         }
         status = print_base_id(show, rows[i]);
         putchar('\n');
     }
+    if (shown < count) {
+        printf("  and %" PRId64 " more base rows; --tsv prints all\n", count - shown);
+    }
     return status;
 }
 
 static enum engram_status print_tsv(const struct show *show, int64_t row, int64_t count,
-                                    const int64_t *rows, const float *distances)
+                                    const int64_t *rows, const double *values)
 {
+    int digits = show->info.float64 ? 17 : 9;
     enum engram_status status = ENGRAM_OK;
 
     for (int64_t i = 0; i < count && status == ENGRAM_OK; i++) {
         printf("%" PRId64 "\t", show->info.query_rows[0] + row);
         status = print_query_id(show, row);
-        printf("\t%" PRId64 "\t%" PRId64 "\t", i + 1, rows[i]);
+        if (!is_matrix(show)) {
+            printf("\t%" PRId64, i + 1);
+        }
+        printf("\t%" PRId64 "\t", rows[i]);
         if (status == ENGRAM_OK) {
             status = print_base_id(show, rows[i]);
         }
-        printf("\t%.9g\n", (double)distances[i]);
+        printf("\t%.*g\n", digits, values[i]);
     }
     return status;
 }
@@ -180,14 +209,14 @@ static enum engram_status print_row(const struct show *show, int64_t row)
 {
     int64_t count = 0;
     const int64_t *rows = NULL;
-    const float *distances = NULL;
-    enum engram_status status = engram_result_row(show->result, row, &count, &rows, &distances);
+    const double *values = NULL;
+    enum engram_status status = engram_result_row(show->result, row, &count, &rows, &values);
 
     if (status != ENGRAM_OK) {
         return status;
     }
-    return show->options->tsv ? print_tsv(show, row, count, rows, distances)
-                              : print_aligned(show, row, count, rows, distances);
+    return show->options->tsv ? print_tsv(show, row, count, rows, values)
+                              : print_aligned(show, row, count, rows, values);
 }
 
 static enum engram_status add_pick(struct show *show, int argument, int64_t row)
@@ -294,7 +323,8 @@ static enum engram_status print_rows(struct show *show)
         return status;
     }
     if (show->options->tsv) {
-        puts("query_row\tquery_id\trank\tbase_row\tbase_id\tdistance");
+        printf("query_row\tquery_id%s\tbase_row\tbase_id\t%s\n", is_matrix(show) ? "" : "\trank",
+               value_name(show));
     } else {
         print_title(show);
     }

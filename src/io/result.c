@@ -130,6 +130,20 @@ static enum engram_status read_metric(struct engram_result *result)
     return ENGRAM_OK;
 }
 
+/* Results of the first versions are distances and do not say so. */
+static enum engram_status read_values(struct engram_result *result)
+{
+    char name[32];
+    bool found = false;
+    enum engram_status status = engram_result_text(result, "values", name, sizeof name, &found);
+
+    result->info.similarity = found && strcmp(name, "similarity") == 0;
+    if (status == ENGRAM_OK && found && !result->info.similarity && strcmp(name, "distance") != 0) {
+        return bad_result(result, "attribute `values`", "is neither distance nor similarity");
+    }
+    return status;
+}
+
 static enum engram_status read_attributes(struct engram_result *result)
 {
     struct engram_result_info *info = &result->info;
@@ -142,6 +156,7 @@ static enum engram_status read_attributes(struct engram_result *result)
     info->min_similarity = NAN;
     if ((status = check_format(result)) != ENGRAM_OK ||
         (status = read_metric(result)) != ENGRAM_OK ||
+        (status = read_values(result)) != ENGRAM_OK ||
         (status = engram_result_integers(result, "k", 1, &info->k, &found)) != ENGRAM_OK ||
         (status = engram_result_number(result, "max_distance", &info->max_distance, &found)) !=
             ENGRAM_OK ||
@@ -190,6 +205,25 @@ static enum engram_status check_ranges(struct engram_result *result)
     return ENGRAM_OK;
 }
 
+static const char *values_path(const struct engram_result *result)
+{
+    return result->info.similarity ? "/similarities" : "/distances";
+}
+
+/* Opens the dataset of distances or similarities. */
+static enum engram_status open_values(struct engram_result *result, const char *name, int rank,
+                                      int64_t dims[2])
+{
+    enum engram_status status = open_set(result, name, H5T_FLOAT, rank, dims, &result->values_set);
+
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    ENGRAM_H5_HANDLE hid_t type = H5Dget_type(result->values_set);
+    result->info.float64 = type >= 0 && H5Tget_size(type) > sizeof(float);
+    return ENGRAM_OK;
+}
+
 static enum engram_status open_knn(struct engram_result *result)
 {
     int64_t dims[2] = {result->info.queries, result->info.k};
@@ -202,8 +236,7 @@ static enum engram_status open_knn(struct engram_result *result)
     result->width = result->info.k;
     if ((status = open_set(result, "/neighbors", H5T_INTEGER, 2, dims, &result->rows_set)) !=
             ENGRAM_OK ||
-        (status = open_set(result, "/distances", H5T_FLOAT, 2, dims, &result->distances_set)) !=
-            ENGRAM_OK) {
+        (status = open_values(result, values_path(result), 2, dims)) != ENGRAM_OK) {
         return status;
     }
     return open_set(result, "/counts", H5T_INTEGER, 1, dims, &result->bounds_set);
@@ -222,12 +255,37 @@ static enum engram_status open_pairs(struct engram_result *result)
             ENGRAM_OK ||
         (status = open_set(result, "/pairs/indices", H5T_INTEGER, 1, pairs, &result->rows_set)) !=
             ENGRAM_OK ||
-        (status = open_set(result, "/pairs/data", H5T_FLOAT, 1, pairs, &result->distances_set)) !=
-            ENGRAM_OK) {
+        (status = open_values(result, "/pairs/data", 1, pairs)) != ENGRAM_OK) {
         return status;
     }
     result->pairs = pairs[0];
     return ENGRAM_OK;
+}
+
+/* A dense or pairwise result: distances and nothing else. */
+static enum engram_status open_matrix(struct engram_result *result)
+{
+    const struct engram_result_info *info = &result->info;
+    int64_t dims[2] = {info->queries, info->base_rows[1] - info->base_rows[0]};
+    char kind[16];
+    enum engram_status status = engram_result_text(result, "answer", kind, sizeof kind, NULL);
+
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (strcmp(kind, "pairwise") == 0) {
+        result->info.kind = ENGRAM_RESULT_PAIRWISE;
+        result->width = 1;
+        return dims[0] == dims[1] ? open_values(result, values_path(result), 1, dims)
+                                  : bad_result(result, "attribute `query_rows`",
+                                               "is no range as long as the base's");
+    }
+    if (strcmp(kind, "dense") != 0) {
+        return bad_result(result, "attribute `answer`", "names a kind that is not known here");
+    }
+    result->info.kind = ENGRAM_RESULT_DENSE;
+    result->width = dims[1];
+    return open_values(result, values_path(result), 2, dims);
 }
 
 static enum engram_status open_ids(struct engram_result *result, const char *name, int64_t rows,
@@ -272,8 +330,10 @@ static enum engram_status open_all(struct engram_result *result)
         status = open_knn(result);
     } else if (has_link(result, "pairs") > 0) {
         status = open_pairs(result);
+    } else if (has_link(result, values_path(result) + 1) > 0) {
+        status = open_matrix(result);
     } else {
-        status = bad_result(result, "/neighbors or /pairs", "is missing");
+        status = bad_result(result, "/neighbors, /pairs or /distances", "is missing");
     }
     if (status != ENGRAM_OK ||
         (status = open_ids(result, "/query_ids", info->queries, &result->query_ids,
@@ -295,7 +355,7 @@ enum engram_status engram_result_open(const char *path, const struct engram_log 
     if (made == NULL) {
         return engram_fail(log, ENGRAM_ERR_RESOURCE, "out of memory");
     }
-    made->file = made->rows_set = made->distances_set = made->bounds_set = -1;
+    made->file = made->rows_set = made->values_set = made->bounds_set = -1;
     made->query_ids.dataset = made->query_ids.type = -1;
     made->base_ids.dataset = made->base_ids.type = -1;
     made->log = log != NULL ? *log : (struct engram_log){NULL, NULL};
@@ -339,12 +399,12 @@ void engram_result_close(struct engram_result *result)
     close_strings(&result->query_ids);
     close_strings(&result->base_ids);
     engram_h5_close(&result->rows_set);
-    engram_h5_close(&result->distances_set);
+    engram_h5_close(&result->values_set);
     engram_h5_close(&result->bounds_set);
     engram_h5_close(&result->file);
     free(result->bounds);
     free(result->rows);
-    free(result->distances);
+    free(result->values);
     free(result->path);
     free(result);
 }

@@ -8,7 +8,12 @@
 
 #include "engram/search.h"
 
-enum engram_result_kind { ENGRAM_RESULT_KNN, ENGRAM_RESULT_PAIRS };
+enum engram_result_kind {
+    ENGRAM_RESULT_KNN,
+    ENGRAM_RESULT_PAIRS,
+    ENGRAM_RESULT_DENSE,   /* /distances (queries, base rows searched) */
+    ENGRAM_RESULT_PAIRWISE /* /distances (queries) */
+};
 
 /* The root attributes; the writer side is in job/publish.c. Optional numbers are NAN and optional
  * ranges {0, -1} when absent. */
@@ -19,6 +24,8 @@ struct engram_result_info {
     enum engram_metric metric;
     double max_distance;
     double min_similarity;
+    bool similarity; /* values are similarities, not distances */
+    bool float64;    /* values are stored as float64, not float32 */
     bool self;
     char base_path[512]; /* dataset inside its file */
     char query_path[512];
@@ -39,11 +46,14 @@ enum engram_status engram_result_open(const char *path, const struct engram_log 
                                       struct engram_result **result,
                                       struct engram_result_info *info);
 
-/* The answers of query row `row` of the result, best first. `*count` of them in `*rows` and
- * `*distances`, owned by the result and valid until the next call. Shapes, counts, indptr and row
- * numbers are checked against the info: DATA when they do not hold. */
+/* The answers of query row `row` of the result: `*count` of them in `*rows` and `*values`
+ * (distances or similarities, as the info says), owned by the result and valid until the next call.
+ * Best first for k-NN and pairs; every base row searched, in order, for a dense result, and the
+ * one base row of the pair for a pairwise one: there a value is NaN where a row is not finite.
+ * Shapes, counts, indptr and row numbers are checked against the info: DATA when they do not
+ * hold. */
 enum engram_status engram_result_row(struct engram_result *result, int64_t row, int64_t *count,
-                                     const int64_t **rows, const float **distances);
+                                     const int64_t **rows, const double **values);
 
 /* One id of /query_ids or /base_ids, without reading all of them: `*length` bytes at `*text`, not
  * terminated, valid until the next call with the same `queries`. `row` counts from the first row of

@@ -26,21 +26,23 @@ struct engram_result {
     struct engram_log log;
     hid_t file;
     struct engram_result_info info;
-    /* k-NN: /neighbors, /distances, /counts. Pairs: /pairs/indices, data, indptr. */
+    /* k-NN: /neighbors, /distances, /counts. Pairs: /pairs/indices, data, indptr. Dense and
+     * pairwise: /distances alone. */
     hid_t rows_set;
-    hid_t distances_set;
+    hid_t values_set;
     hid_t bounds_set;
-    int64_t width; /* k-NN: entries of a row; pairs: 1 */
+    int64_t width; /* k-NN, dense: entries of a row; else 1 */
     int64_t pairs; /* entries in all, pairs only */
     /* Bounds of result rows [bounds_first, bounds_first + bounds_count): counts, or indptr with
      * one entry more. */
     int64_t *bounds;
     int64_t bounds_first;
     int64_t bounds_count;
-    /* Rows of the datasets [first, first + count): whole rows of k-NN results, or pairs. */
+    /* Rows of the datasets [first, first + count): whole rows of k-NN and dense results, or
+     * pairs. Without rows_set one row of `rows`, which says what the dataset leaves out. */
     int64_t *rows;
-    float *distances;
-    int64_t room; /* entries that fit into rows and distances */
+    double *values;
+    int64_t room; /* entries that fit into values, and into rows where there is a rows_set */
     int64_t first;
     int64_t count;
     struct engram_result_strings query_ids;

@@ -75,9 +75,11 @@ static enum engram_status load_bounds(struct engram_result *result, int64_t row)
 static enum engram_status load_entries(struct engram_result *result, int64_t first, int64_t need,
                                        int64_t limit)
 {
+    enum engram_result_kind kind = result->info.kind;
+    bool paired = result->rows_set >= 0; /* values have rows beside them */
     int64_t width = result->width;
     int64_t count = BLOCK_ENTRIES / width;
-    int64_t matrix = result->info.kind == ENGRAM_RESULT_KNN ? width : 0;
+    int64_t matrix = kind == ENGRAM_RESULT_KNN || kind == ENGRAM_RESULT_DENSE ? width : 0;
 
     if (first >= result->first && first + need <= result->first + result->count) {
         return ENGRAM_OK;
@@ -87,18 +89,18 @@ static enum engram_status load_entries(struct engram_result *result, int64_t fir
     result->count = 0;
     if (count * width > result->room) { /* no overflow: the dataset's size was checked */
         free(result->rows);
-        free(result->distances);
+        free(result->values);
         result->room = 0;
-        result->rows = malloc((size_t)(count * width) * sizeof *result->rows);
-        result->distances = malloc((size_t)(count * width) * sizeof *result->distances);
-        if (result->rows == NULL || result->distances == NULL) {
+        result->rows = malloc((size_t)(paired ? count * width : width) * sizeof *result->rows);
+        result->values = malloc((size_t)(count * width) * sizeof *result->values);
+        if (result->rows == NULL || result->values == NULL) {
             return engram_fail(&result->log, ENGRAM_ERR_RESOURCE, "out of memory");
         }
         result->room = count * width;
     }
-    if (!read_slab(result->rows_set, H5T_NATIVE_INT64, first, count, matrix, result->rows) ||
-        !read_slab(result->distances_set, H5T_NATIVE_FLOAT, first, count, matrix,
-                   result->distances)) {
+    if ((paired &&
+         !read_slab(result->rows_set, H5T_NATIVE_INT64, first, count, matrix, result->rows)) ||
+        !read_slab(result->values_set, H5T_NATIVE_DOUBLE, first, count, matrix, result->values)) {
         return read_failure(result, "neighbours");
     }
     result->first = first;
@@ -138,8 +140,34 @@ static enum engram_status locate(struct engram_result *result, int64_t row, int6
     return ENGRAM_OK;
 }
 
+/* Row `row` of a dense or pairwise result. */
+static enum engram_status matrix_row(struct engram_result *result, int64_t row, int64_t *count,
+                                     const int64_t **rows, const double **values)
+{
+    const struct engram_result_info *info = &result->info;
+    enum engram_status status = ENGRAM_OK;
+
+    if (result->width > 0) {
+        status = load_entries(result, row, 1, info->queries);
+    }
+    if (status != ENGRAM_OK || result->width == 0) {
+        return status;
+    }
+    if (info->kind == ENGRAM_RESULT_PAIRWISE) {
+        result->rows[0] = info->base_rows[0] + row;
+    } else {
+        for (int64_t i = 0; i < result->width; i++) {
+            result->rows[i] = info->base_rows[0] + i;
+        }
+    }
+    *count = result->width;
+    *rows = result->rows;
+    *values = result->values + (row - result->first) * result->width;
+    return ENGRAM_OK;
+}
+
 enum engram_status engram_result_row(struct engram_result *result, int64_t row, int64_t *count,
-                                     const int64_t **rows, const float **distances)
+                                     const int64_t **rows, const double **values)
 {
     ENGRAM_H5_QUIET;
     const struct engram_result_info *info = &result->info;
@@ -150,10 +178,13 @@ enum engram_status engram_result_row(struct engram_result *result, int64_t row, 
 
     *count = 0;
     *rows = NULL;
-    *distances = NULL;
+    *values = NULL;
     if (row < 0 || row >= info->queries) {
         return engram_fail(&result->log, ENGRAM_ERR_USAGE, "%s: has no row %lld", result->path,
                            (long long)row);
+    }
+    if (info->kind == ENGRAM_RESULT_DENSE || info->kind == ENGRAM_RESULT_PAIRWISE) {
+        return matrix_row(result, row, count, rows, values);
     }
     status = locate(result, row, &start, count);
     if (status == ENGRAM_OK && *count > 0) {
@@ -165,7 +196,7 @@ enum engram_status engram_result_row(struct engram_result *result, int64_t row, 
     }
     at = (start - result->first) * result->width;
     *rows = result->rows + at;
-    *distances = result->distances + at;
+    *values = result->values + at;
     for (int64_t i = 0; i < *count; i++) {
         if ((*rows)[i] < info->base_rows[0] || (*rows)[i] >= info->base_rows[1]) {
             *count = 0;

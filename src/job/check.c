@@ -97,10 +97,16 @@ static int64_t scan(const struct engram_check *check, struct engram_check_room *
     return eligible;
 }
 
+/* Distance and similarity: each follows from the other in the same way. */
+static double other_of(enum engram_metric metric, double value)
+{
+    return metric == ENGRAM_IP ? -value : 1 - value;
+}
+
 /* Whether a key lies within the limits: 1 yes, 0 no, -1 too near to tell. */
 static int within_limits(const struct engram_result_info *info, double key, double error)
 {
-    double similarity = info->metric == ENGRAM_COSINE ? 1 - key : -key;
+    double similarity = other_of(info->metric, key);
     int verdict = 1;
     if (!isnan(info->max_distance)) {
         verdict = key + error < info->max_distance ? 1 : key - error > info->max_distance ? 0 : -1;
@@ -115,20 +121,40 @@ static int within_limits(const struct engram_result_info *info, double key, doub
     return verdict;
 }
 
-/* A stored float32 against a key: the difference beyond float32 rounding, relative to the key. */
-static double difference(float stored, double key)
+double engram_check_distance(const struct engram_result_info *info, double value)
 {
-    if (isinf(stored)) {
-        return fabs(key) > 0x1.fffffep127 ? 0 : INFINITY;
+    return info->similarity ? other_of(info->metric, value) : value;
+}
+
+/* A stored value against the scan's key: the difference beyond what rounding to the stored type
+ * makes, relative to the value; infinite where one is NaN. */
+static double difference(const struct engram_result_info *info, double stored, double key)
+{
+    double value = info->similarity ? other_of(info->metric, key) : key;
+    double scale = fabs(value) > 1 ? fabs(value) : 1;
+    if (isnan(stored) || isnan(value)) {
+        return INFINITY;
     }
-    double rounding = fabs(key) * 0x1p-24 + 0x1p-150;
-    double beyond = fabs((double)stored - key) - rounding;
-    return beyond <= 0 ? 0 : beyond / (fabs(key) > 1 ? fabs(key) : 1);
+    if (isinf(stored) && !info->float64) {
+        return fabs(value) > 0x1.fffffep127 ? 0 : INFINITY;
+    }
+    double rounding = info->float64 ? 0 : fabs(value) * 0x1p-24 + 0x1p-150;
+    double beyond = fabs(stored - value) - rounding;
+    return beyond <= 0 ? 0 : beyond / scale;
+}
+
+/* Whether a stored value is within the rounding bound of a key; notes how far off it is. */
+static bool agrees(const struct engram_result_info *info, double stored, double key, double slack,
+                   struct engram_finding *finding)
+{
+    double off = difference(info, stored, key);
+    finding->difference = off > finding->difference ? off : finding->difference;
+    return off * (fabs(key) > 1 ? fabs(key) : 1) <= slack;
 }
 
 /* Checks answer i of a query; false: it is wrong. */
 static bool check_answer(const struct engram_check *check, struct engram_check_room *room,
-                         int64_t i, int64_t row, float distance, struct engram_finding *finding)
+                         int64_t i, int64_t row, double value, struct engram_finding *finding)
 {
     int64_t local = row - check->base_first;
     if (local < 0 || local >= check->base.rows || isnan(room->keys[local]) ||
@@ -138,9 +164,7 @@ static bool check_answer(const struct engram_check *check, struct engram_check_r
     room->answered[local] = true;
     double key = room->keys[local];
     double slack = 2 * room->errors[local];
-    double off = difference(distance, key);
-    finding->difference = off > finding->difference ? off : finding->difference;
-    if (off * (fabs(key) > 1 ? fabs(key) : 1) > slack ||
+    if (!agrees(&check->info, value, key, slack, finding) ||
         within_limits(&check->info, key, slack) == 0) {
         return false;
     }
@@ -180,20 +204,48 @@ static int64_t missing(const struct engram_check *check, const struct engram_che
     return count < least ? least - count : count > most ? count - most : 0;
 }
 
-struct engram_finding engram_check_query(const struct engram_check *check,
+/* Every value of a row of a dense or pairwise result. */
+static struct engram_finding check_cells(const struct engram_check *check,
                                          struct engram_check_room *room, int64_t q, int64_t count,
-                                         const int64_t *rows, const float *distances)
+                                         const int64_t *rows, const double *values)
 {
     struct engram_finding finding = {.answers = count};
+    double q_scale;
+    double x_scale;
+    bool usable = load_row(&check->queries, q, room->query, &q_scale);
+    for (int64_t i = 0; i < count; i++) {
+        bool both =
+            load_row(&check->base, rows[i] - check->base_first, room->row, &x_scale) && usable;
+        if (!both) {
+            finding.errors += !isnan(values[i]);
+            continue;
+        }
+        double error;
+        double key = plain_key(check->info.metric, room->query, q_scale, room->row, x_scale,
+                               check->base.dim, &error);
+        finding.errors += !agrees(&check->info, values[i], key, 2 * error, &finding);
+    }
+    return finding;
+}
+
+struct engram_finding engram_check_query(const struct engram_check *check,
+                                         struct engram_check_room *room, int64_t q, int64_t count,
+                                         const int64_t *rows, const double *values)
+{
+    struct engram_finding finding = {.answers = count};
+    if (check->info.kind == ENGRAM_RESULT_DENSE || check->info.kind == ENGRAM_RESULT_PAIRWISE) {
+        return check_cells(check, room, q, count, rows, values);
+    }
     int64_t eligible = scan(check, room, q);
     if (eligible < 0) {
         finding.errors = count;
         return finding;
     }
     for (int64_t i = 0; i < count; i++) {
-        bool ordered = i == 0 || distances[i - 1] <= distances[i];
+        bool ordered = i == 0 || engram_check_distance(&check->info, values[i - 1]) <=
+                                     engram_check_distance(&check->info, values[i]);
         if (i >= eligible || !ordered ||
-            !check_answer(check, room, i, rows[i], distances[i], &finding)) {
+            !check_answer(check, room, i, rows[i], values[i], &finding)) {
             finding.errors++;
         }
     }

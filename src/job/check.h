@@ -39,6 +39,9 @@ void engram_check_room_free(struct engram_check_room *room);
 /* Query `q` of the result has these `count` answers: dataset rows, best first. */
 struct engram_finding engram_check_query(const struct engram_check *check,
                                          struct engram_check_room *room, int64_t q, int64_t count,
-                                         const int64_t *rows, const float *distances);
+                                         const int64_t *rows, const double *values);
+
+/* The distance that belongs to a value of the result: the value itself, or of a similarity. */
+double engram_check_distance(const struct engram_result_info *info, double value);
 
 #endif

@@ -35,6 +35,11 @@ static enum engram_status declare(struct engram_publication *p)
     if (status == ENGRAM_OK) {
         status = engram_output_integers(p->output, "/pairs", "shape", shape, 2);
     }
+    /* Beside the root's: readers of csr_matrix look no further than the group. */
+    if (status == ENGRAM_OK) {
+        status = engram_output_text(p->output, "/pairs", "values",
+                                    p->inputs->similarity ? "similarity" : "distance");
+    }
     if (status == ENGRAM_OK) {
         status = engram_publication_room(p, ENGRAM_PUBLISH_CELLS);
     }

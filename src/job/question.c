@@ -22,8 +22,6 @@ static enum engram_status check_available(const struct engram_job_options *optio
         {options->labels != NULL, "--labels"},
         {options->subset != NULL, "--subset"},
         {options->exclude_same != NULL, "--exclude-same"},
-        {options->similarity, "--similarity"},
-        {options->float64, "--float64"},
         {options->max_pairs > 0, "--max-pairs"},
         {options->tmpdir != NULL, "--tmpdir"},
         {options->leaf != NULL, "--leaf"},

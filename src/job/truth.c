@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "io/source.h"
+#include "job/check.h"
 
 /* ann-benchmarks: plotting/metrics.py, `epsilon`. */
 #define DISTANCE_SLACK 1e-3
@@ -58,8 +59,8 @@ struct tally {
 };
 
 /* Compares the first `depth` answers of one query with the first `depth` of the truth. */
-static void tally_query(struct tally *tally, int64_t depth, int64_t q, int64_t count,
-                        const int64_t *rows, const float *distances,
+static void tally_query(struct tally *tally, const struct engram_result_info *info, int64_t depth,
+                        int64_t q, int64_t count, const int64_t *rows, const double *values,
                         const struct engram_slab *neighbors, const struct engram_slab *truth)
 {
     double farthest = 0;
@@ -70,11 +71,12 @@ static void tally_query(struct tally *tally, int64_t depth, int64_t q, int64_t c
     tally->wanted += depth;
     for (int64_t i = 0; i < count && i < depth; i++) {
         bool found = false;
+        double distance = engram_check_distance(info, values[i]);
         for (int64_t j = 0; j < depth && !found; j++) {
             found = cell(neighbors, q, j) == (double)rows[i];
         }
         tally->by_index += found;
-        tally->by_distance += truth != NULL ? (double)distances[i] <= farthest : found;
+        tally->by_distance += truth != NULL ? distance <= farthest : found;
     }
 }
 
@@ -91,9 +93,9 @@ enum engram_status engram_truth_recall(const struct engram_inputs *inputs,
     struct tally tally = {0, 0, 0};
 
     /* A part of the base or a threshold has another truth. */
-    if (neighbors == NULL || info->self || info->k == INT64_MAX || !isnan(info->max_distance) ||
-        !isnan(info->min_similarity) || inputs->base.first != 0 ||
-        inputs->base.last != inputs->base.dataset->dims[0]) {
+    if (neighbors == NULL || info->kind != ENGRAM_RESULT_KNN || info->self ||
+        info->k == INT64_MAX || !isnan(info->max_distance) || !isnan(info->min_similarity) ||
+        inputs->base.first != 0 || inputs->base.last != inputs->base.dataset->dims[0]) {
         return ENGRAM_OK;
     }
     int64_t depth = info->k < neighbors->dims[1] ? info->k : neighbors->dims[1];
@@ -105,10 +107,10 @@ enum engram_status engram_truth_recall(const struct engram_inputs *inputs,
     for (int64_t q = 0; status == ENGRAM_OK && q < info->queries; q++) {
         int64_t count;
         const int64_t *rows;
-        const float *found;
+        const double *found;
         status = engram_result_row(result, q, &count, &rows, &found);
         if (status == ENGRAM_OK) {
-            tally_query(&tally, depth, q, count, rows, found, &slabs[0],
+            tally_query(&tally, info, depth, q, count, rows, found, &slabs[0],
                         with_distances ? &slabs[1] : NULL);
         }
     }

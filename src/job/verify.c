@@ -35,27 +35,27 @@ struct answers {
     int64_t query;
     int64_t count;
     int64_t *rows;
-    float *distances;
+    double *values;
 };
 
 static enum engram_status take_answers(struct verification *v, int64_t query, struct answers *out)
 {
     const int64_t *rows;
-    const float *distances;
+    const double *values;
     *out = (struct answers){.query = query};
-    enum engram_status status = engram_result_row(v->result, query, &out->count, &rows, &distances);
+    enum engram_status status = engram_result_row(v->result, query, &out->count, &rows, &values);
     if (status != ENGRAM_OK) {
         return status;
     }
     size_t count = (size_t)out->count;
     out->rows = malloc((count + 1) * sizeof *rows);
-    out->distances = malloc((count + 1) * sizeof *distances);
-    if (out->rows == NULL || out->distances == NULL) {
+    out->values = malloc((count + 1) * sizeof *values);
+    if (out->rows == NULL || out->values == NULL) {
         return engram_fail(&v->options->log, ENGRAM_ERR_RESOURCE, "not enough memory to verify");
     }
     if (count > 0) {
         memcpy(out->rows, rows, count * sizeof *rows);
-        memcpy(out->distances, distances, count * sizeof *distances);
+        memcpy(out->values, values, count * sizeof *values);
     }
     return ENGRAM_OK;
 }
@@ -84,7 +84,7 @@ static enum engram_status check_batch(struct verification *v, struct engram_chec
     for (int64_t i = 0; i < count; i++) {
         struct engram_finding finding =
             engram_check_query(&v->check, &rooms[omp_get_thread_num()], batch[i].query,
-                               batch[i].count, batch[i].rows, batch[i].distances);
+                               batch[i].count, batch[i].rows, batch[i].values);
 #pragma omp critical(engram_verify)
         add_finding(v->report, &finding, batch[i].query);
     }
@@ -127,7 +127,7 @@ static enum engram_status check_all(struct verification *v, struct engram_check_
         }
         for (int64_t i = 0; i < count; i++) {
             free(batch[i].rows);
-            free(batch[i].distances);
+            free(batch[i].values);
         }
         done += count;
         tell_checked(v, done, wanted);
@@ -195,8 +195,10 @@ static enum engram_status resolve(struct verification *v)
     job.metric_given = true;
     job.metric = info->metric;
     job.self = info->self;
+    job.all = info->kind == ENGRAM_RESULT_DENSE;
+    job.pairwise = info->kind == ENGRAM_RESULT_PAIRWISE;
     job.k = info->k == INT64_MAX ? 0 : info->k;
-    job.max_distance_given = info->k == INT64_MAX;
+    job.max_distance_given = info->kind == ENGRAM_RESULT_PAIRS;
     job.max_distance = INFINITY;
     const char *const base_path = info->base_path;
     if (job.base_count == 0) {

@@ -268,7 +268,7 @@ def test_help_and_version(t):
                  "--self", "--ids", "--compress", "--threads", "--isa", "--filter", "--force",
                  "--stats", "inspect", "show", "verify"):
         t.check(name in run.out, f"--help does not list {name}")
-    for later in ("--shard", "--pairwise", "--components", "--memory", "--float64", "--leaf"):
+    for later in ("--shard", "--memory", "--from-scratch"):
         t.check(later not in run.out, f"--help lists {later}, which is not there yet")
     for command in ("inspect", "show", "verify"):
         run = t.run(command, "--help")

@@ -166,7 +166,7 @@ static void check_row(struct engram_result *result, int64_t query, int64_t expec
 {
     int64_t count = -1;
     const int64_t *rows;
-    const float *distances;
+    const double *distances;
 
     OK(engram_result_row(result, query, &count, &rows, &distances));
     assert_int_equal(count, expected);
@@ -187,7 +187,7 @@ static void test_knn(void **state)
         char digest[64];
         int64_t count;
         const int64_t *rows;
-        const float *distances;
+        const double *distances;
 
         write_knn("1.0", compress);
         OK(engram_result_open(path, &log_here, &result, &info));
@@ -362,7 +362,7 @@ static void expect_bad_row(int64_t query)
     struct engram_result_info info;
     int64_t count = 9;
     const int64_t *rows;
-    const float *distances;
+    const double *distances;
 
     OK(engram_result_open(path, &log_here, &result, &info));
     messages = 0;
