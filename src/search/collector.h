@@ -74,6 +74,10 @@ struct engram_collector {
     int64_t first_query;    /* global row of the unit's first query */
     int64_t base_first_row; /* global row of the prepared set's first row */
     int64_t base_rows;
+    /* Items of the next round: [first_item, last_item). All of them, unless the collector sets it
+     * in `open` and `again`. */
+    int64_t first_item;
+    int64_t last_item;
     /* Queries and base are the same rows: every item looks at rows after its query only, and each
      * answer counts for both. Scores are symmetric to the bit. Pairs and components only. */
     bool symmetric;
@@ -96,9 +100,11 @@ void engram_topk_init(struct engram_topk *topk);
 struct engram_pair_collector {
     struct engram_collector common;
     struct engram_pair_sink *sinks; /* [threads] room that items append to during a round */
-    struct engram_pair_item *items; /* [segments x blocks] where the answers of each item are */
     struct engram_pair_room *rooms; /* full sinks of earlier rounds, newest first */
+    bool *done;                     /* [segments x blocks] */
     size_t room;                    /* answers a sink has room for */
+    size_t room_max;                /* .. and may have */
+    int64_t found;                  /* atomic; counted with max_pairs only */
 };
 extern const struct engram_collector_ops engram_pair_ops;
 
@@ -112,6 +118,12 @@ extern const struct engram_collector_ops engram_component_ops;
 
 /* Answers that a thread's first sink has room for; tests make it small, so that rounds follow. */
 extern size_t engram_pairs_first_room;
+
+/* Answers that an item may have, so that it fits into an empty sink; 0: any number. */
+size_t engram_pairs_item_max(const struct engram_collector *collector, int threads);
+
+/* The failure of --max-pairs. */
+enum engram_status engram_pairs_too_many(int64_t max_pairs, const struct engram_log *log);
 
 /* The key that `known` answers of query q (within the unit) allow: its k-th, or `max_key`. */
 static inline double engram_known_limit(const struct engram_collector *collector, int64_t query)

@@ -1,37 +1,30 @@
 /* Every pair within fixed limits. Nobody knows how many there will be, and a compute thread may
  * not allocate, so every thread appends to a sink of a fixed size. An item that does not fit is
- * left undone; the next round, with larger sinks, runs only what is left. */
+ * left undone; the next round, with larger or emptied sinks, runs only what is left. */
+#include "search/pairs.h"
+
 #include <omp.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/log.h"
 #include "base/pages.h"
 #include "base/size.h"
-#include "search/collector.h"
 
 /* 16 MiB of address space, real memory only as far as it is used. */
 size_t engram_pairs_first_room = (size_t)1 << 20;
 
-struct engram_pair_room {
-    struct engram_pair_room *next;
-    struct engram_hit *hits;
-    size_t bytes;
-};
+/* Items of a round: a thread whose sink is full takes no more, but still has to be told so for
+ * each of them. */
+#define ROUND_ITEMS 4096
 
 /* One a thread; a cache line of its own, because its thread writes it all the time. */
 struct engram_pair_sink {
-    struct engram_hit *hits;
+    struct engram_hit *hits; /* tag: query of the unit << 32 | row of the prepared set */
     size_t used;
-    size_t wanted; /* answers of the largest item that did not fit */
+    size_t wanted;  /* answers of the largest item that did not fit */
+    size_t largest; /* .. and of those that did */
     bool full;
-    char padding[64 - sizeof(void *) - 2 * sizeof(size_t) - sizeof(bool)];
-};
-
-struct engram_pair_item {
-    struct engram_hit *hits; /* sorted by (query, key, row) */
-    size_t count;
-    bool done;
+    char padding[64 - sizeof(void *) - 3 * sizeof(size_t) - sizeof(bool)];
 };
 
 struct pair_state {
@@ -41,6 +34,37 @@ struct pair_state {
     size_t start; /* in the sink */
     size_t count; /* found, also those that did not fit */
 };
+
+/* Bytes of all sinks: what remains is for the run that is made of them, which under symmetry is
+ * twice as large, and for what becomes of it. */
+static size_t sink_memory(const struct engram_collector *collector)
+{
+    const struct engram_spill *spill = collector->request->spill;
+    return spill == NULL ? (size_t)-1 : spill->memory / (collector->symmetric ? 3 : 2);
+}
+
+size_t engram_pairs_item_max(const struct engram_collector *collector, int threads)
+{
+    if (collector->request->spill == NULL) {
+        return 0;
+    }
+    size_t most = sink_memory(collector) / sizeof(struct engram_hit) / (size_t)threads;
+    return most > 0 ? most : 1;
+}
+
+static enum engram_status no_memory(const struct engram_pair_collector *pairs)
+{
+    return engram_fail(&pairs->common.request->log, ENGRAM_ERR_RESOURCE,
+                       "not enough memory for the pairs within the threshold; narrow it");
+}
+
+enum engram_status engram_pairs_too_many(int64_t max_pairs, const struct engram_log *log)
+{
+    return engram_fail(log, ENGRAM_ERR_DATA,
+                       "more than %lld pairs lie within the threshold (--max-pairs); narrow it, or "
+                       "keep the nearest of each row only (-k)",
+                       (long long)max_pairs);
+}
 
 static size_t pair_kept(const struct engram_collector *collector)
 {
@@ -55,6 +79,7 @@ static size_t pair_scratch_size(const struct engram_collector *collector, size_t
     return sizeof(struct pair_state) + ENGRAM_ARENA_ALIGN;
 }
 
+/* New sinks of pairs->room answers. */
 static enum engram_status open_sinks(struct engram_pair_collector *pairs)
 {
     size_t bytes;
@@ -63,33 +88,60 @@ static enum engram_status open_sinks(struct engram_pair_collector *pairs)
     }
     for (int t = 0; t < pairs->common.threads; t++) {
         struct engram_pair_sink *sink = &pairs->sinks[t];
-        *sink = (struct engram_pair_sink){.hits = engram_pages_alloc(bytes)};
+        *sink =
+            (struct engram_pair_sink){.hits = engram_pages_alloc(bytes), .largest = sink->largest};
         if (sink->hits == NULL) {
-            return engram_fail(&pairs->common.request->log, ENGRAM_ERR_RESOURCE,
-                               "not enough memory for the pairs within the threshold; narrow it");
+            return no_memory(pairs);
         }
     }
     return ENGRAM_OK;
+}
+
+static void next_items(struct engram_pair_collector *pairs)
+{
+    struct engram_collector *common = &pairs->common;
+    int64_t items = common->tiling.blocks * common->tiling.segments;
+    int64_t round = (int64_t)ROUND_ITEMS * common->threads;
+    int64_t first = common->first_item;
+    while (first < items && pairs->done[first]) {
+        first++;
+    }
+    common->first_item = first;
+    common->last_item = items - first < round ? items : first + round;
 }
 
 static enum engram_status pair_open(struct engram_collector *collector)
 {
     struct engram_pair_collector *pairs = (struct engram_pair_collector *)collector;
     size_t items = (size_t)(collector->tiling.blocks * collector->tiling.segments);
-    pairs->room = engram_pairs_first_room;
-    pairs->items = calloc(items + 1, sizeof *pairs->items);
+    size_t largest_item = (size_t)-1;
+    (void)engram_size_mul(collector->tiling.block_queries, (size_t)collector->tiling.segment_rows,
+                          &largest_item);
+    size_t most = engram_pairs_item_max(collector, collector->threads);
+    pairs->room_max = most == 0 ? (size_t)-1 : most > largest_item ? most : largest_item;
+    pairs->room =
+        engram_pairs_first_room < pairs->room_max ? engram_pairs_first_room : pairs->room_max;
+    pairs->done = calloc(items + 1, sizeof *pairs->done);
     pairs->sinks = calloc((size_t)collector->threads, sizeof *pairs->sinks);
-    if (pairs->items == NULL || pairs->sinks == NULL) {
-        return engram_fail(&collector->request->log, ENGRAM_ERR_RESOURCE,
-                           "not enough memory for the pairs within the threshold");
+    if (pairs->done == NULL || pairs->sinks == NULL) {
+        return no_memory(pairs);
     }
+    next_items(pairs);
     return open_sinks(pairs);
+}
+
+static bool too_many(const struct engram_pair_collector *pairs)
+{
+    const struct engram_request *request = pairs->common.request;
+    return request->max_pairs > 0 && __atomic_load_n(&pairs->found, __ATOMIC_RELAXED) >
+                                         request->max_pairs - request->pairs_before;
 }
 
 static bool pair_wants(const struct engram_collector *collector, const struct engram_item *item)
 {
     const struct engram_pair_collector *pairs = (const struct engram_pair_collector *)collector;
-    return !pairs->items[item->index].done && !pairs->sinks[omp_get_thread_num()].full;
+    return !pairs->done[item->index] && !pairs->sinks[omp_get_thread_num()].full &&
+           !too_many(pairs);
 }
 
 static void *pair_begin(const struct engram_collector *collector, const struct engram_item *item,
@@ -117,8 +169,9 @@ static void pair_offer(void *opaque, const struct engram_candidate *pairs, const
     (void)limit;
     for (size_t i = 0; i < count; i++) {
         if (state->count < left) {
+            int64_t query = state->item->first_query + (int64_t)pairs[i].query;
             state->sink->hits[state->start + state->count] =
-                (struct engram_hit){scores[i], ENGRAM_HIT_TAG(pairs[i].query, pairs[i].row)};
+                (struct engram_hit){scores[i], ENGRAM_HIT_TAG(query, pairs[i].row)};
         }
         state->count++;
     }
@@ -141,177 +194,129 @@ static void pair_sampled(void *state, double *limit)
 static bool pair_finish(void *opaque, double *limit)
 {
     struct pair_state *state = opaque;
-    (void)limit;
+    struct engram_pair_collector *pairs = state->pairs;
     struct engram_pair_sink *sink = state->sink;
-    if (state->count > state->pairs->room - state->start) {
+    (void)limit;
+    if (state->count > pairs->room - state->start) {
         sink->full = true;
         sink->wanted = state->count > sink->wanted ? state->count : sink->wanted;
         return true; /* the next round has more room */
     }
-    struct engram_hit *hits = sink->hits + state->start;
-    engram_hits_sort_by_query(hits, state->count, state->pairs->common.order);
-    state->pairs->items[state->item->index] = (struct engram_pair_item){hits, state->count, true};
+    pairs->done[state->item->index] = true;
     sink->used += state->count;
+    sink->largest = state->count > sink->largest ? state->count : sink->largest;
+    /* The next item would most likely be done in vain. */
+    sink->full = pairs->room - sink->used < sink->largest;
+    if (pairs->common.request->max_pairs > 0 && state->count > 0) {
+        int64_t count = (int64_t)state->count * (pairs->common.symmetric ? 2 : 1);
+        (void)__atomic_fetch_add(&pairs->found, count, __ATOMIC_RELAXED);
+    }
     return true;
 }
 
 static void pair_fail(const struct engram_collector *collector, const struct engram_item *item)
 {
     const struct engram_pair_collector *pairs = (const struct engram_pair_collector *)collector;
-    pairs->items[item->index] = (struct engram_pair_item){NULL, 0, true};
+    pairs->done[item->index] = true;
+}
+
+/* Sinks to rooms: what is in them stays there. */
+static enum engram_status retire_sinks(struct engram_pair_collector *pairs)
+{
+    for (int t = 0; t < pairs->common.threads; t++) {
+        struct engram_pair_sink *sink = &pairs->sinks[t];
+        struct engram_pair_room *room = malloc(sizeof *room);
+        if (room == NULL) {
+            return no_memory(pairs);
+        }
+        *room = (struct engram_pair_room){pairs->rooms, sink->hits, sink->used,
+                                          pairs->room * sizeof(struct engram_hit)};
+        pairs->rooms = room;
+        sink->hits = NULL;
+        sink->used = 0;
+    }
+    return ENGRAM_OK;
+}
+
+static void free_rooms(struct engram_pair_collector *pairs)
+{
+    while (pairs->rooms != NULL) {
+        struct engram_pair_room *room = pairs->rooms;
+        pairs->rooms = room->next;
+        engram_pages_free(room->hits, room->bytes);
+        free(room);
+    }
+}
+
+/* All answers so far to whoever takes runs. */
+static enum engram_status spill_rooms(struct engram_pair_collector *pairs)
+{
+    struct engram_run run = {0};
+    const struct engram_spill *spill = pairs->common.request->spill;
+    enum engram_status status = engram_pairs_gather_run(pairs, &run);
+    free_rooms(pairs);
+    if (status == ENGRAM_OK && run.count > 0) {
+        status = spill->take(spill->context, &run);
+    }
+    engram_pages_free(run.hits, run.bytes);
+    return status;
+}
+
+/* Room for what did not fit. Under a bound, rooms are emptied rather than added when the bound
+ * would be passed. */
+static enum engram_status make_room(struct engram_pair_collector *pairs)
+{
+    size_t held = 0;
+    size_t more;
+    size_t wanted = 2 * pairs->room;
+    for (int t = 0; t < pairs->common.threads; t++) {
+        wanted = pairs->sinks[t].wanted > wanted ? pairs->sinks[t].wanted : wanted;
+    }
+    enum engram_status status = retire_sinks(pairs);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    for (const struct engram_pair_room *room = pairs->rooms; room != NULL; room = room->next) {
+        held += room->bytes;
+    }
+    pairs->room = wanted < pairs->room_max ? wanted : pairs->room_max;
+    if (!engram_size_mul(pairs->room, sizeof(struct engram_hit) * (size_t)pairs->common.threads,
+                         &more)) {
+        return no_memory(pairs);
+    }
+    size_t memory = sink_memory(&pairs->common);
+    if (held > memory || more > memory - held) {
+        pairs->room = pairs->room_max;
+        status = spill_rooms(pairs);
+    }
+    return status == ENGRAM_OK ? open_sinks(pairs) : status;
 }
 
 static enum engram_status pair_again(struct engram_collector *collector, bool *again)
 {
     struct engram_pair_collector *pairs = (struct engram_pair_collector *)collector;
-    size_t wanted = 0;
-    *again = false;
+    bool full = false;
+    if (too_many(pairs)) {
+        return engram_pairs_too_many(collector->request->max_pairs, &collector->request->log);
+    }
+    next_items(pairs);
+    *again = collector->first_item < collector->last_item;
     for (int t = 0; t < collector->threads; t++) {
-        *again = *again || pairs->sinks[t].full;
-        wanted = pairs->sinks[t].wanted > wanted ? pairs->sinks[t].wanted : wanted;
+        full = full || pairs->sinks[t].full;
     }
-    if (!*again) {
-        return ENGRAM_OK;
-    }
-    /* Finished items point into the sinks, so these stay as they are and new ones are made. */
-    for (int t = 0; t < collector->threads; t++) {
-        struct engram_pair_room *room = malloc(sizeof *room);
-        if (room == NULL) {
-            return engram_fail(&collector->request->log, ENGRAM_ERR_RESOURCE,
-                               "not enough memory for the pairs within the threshold");
-        }
-        *room = (struct engram_pair_room){pairs->rooms, pairs->sinks[t].hits,
-                                          pairs->room * sizeof(struct engram_hit)};
-        pairs->rooms = room;
-        pairs->sinks[t].hits = NULL;
-    }
-    pairs->room = 2 * pairs->room > wanted ? 2 * pairs->room : wanted;
-    return open_sinks(pairs);
-}
-
-/* Where answers go in the gathered partial: lists[q][s] is, for query q, first the number and
- * then the next place of the answers from segment s; one more list holds those that the symmetric
- * half found. */
-struct placing {
-    const struct engram_pair_collector *pairs;
-    int64_t *lists;
-    int64_t width; /* lists a query */
-};
-
-static int64_t *list_of(const struct placing *placing, int64_t query, int64_t segment)
-{
-    return &placing->lists[query * placing->width + segment];
-}
-
-/* The list of an answer's second side, under symmetry; its row is a query as well. */
-static int64_t *mirror_of(const struct placing *placing, const struct engram_hit *hit)
-{
-    return list_of(placing, ENGRAM_HIT_ROW(hit->tag), placing->width - 1);
-}
-
-static void count_answers(const struct placing *placing)
-{
-    const struct engram_pair_collector *pairs = placing->pairs;
-    const struct engram_tiling *tiling = &pairs->common.tiling;
-#pragma omp parallel for schedule(dynamic) num_threads(pairs->common.threads)
-    for (int64_t i = 0; i < tiling->blocks * tiling->segments; i++) {
-        const struct engram_pair_item *item = &pairs->items[i];
-        int64_t first = i % tiling->blocks * (int64_t)tiling->block_queries;
-        for (size_t h = 0; h < item->count; h++) {
-            int64_t query = first + ENGRAM_HIT_QUERY(item->hits[h].tag);
-            *list_of(placing, query, i / tiling->blocks) += 1; /* this item's alone */
-            if (pairs->common.symmetric) {
-                (void)__atomic_fetch_add(mirror_of(placing, &item->hits[h]), 1, __ATOMIC_RELAXED);
-            }
-        }
-    }
-}
-
-/* Counts to places, and the partial's indptr. */
-static void place_lists(const struct placing *placing, int64_t queries, int64_t *indptr)
-{
-    int64_t running = 0;
-    for (int64_t q = 0; q < queries; q++) {
-        for (int64_t s = 0; s < placing->width; s++) {
-            int64_t count = *list_of(placing, q, s);
-            *list_of(placing, q, s) = running;
-            running += count;
-        }
-        indptr[q + 1] = running;
-    }
-}
-
-static void copy_answers(const struct placing *placing, struct engram_partial *out)
-{
-    const struct engram_pair_collector *pairs = placing->pairs;
-    const struct engram_tiling *tiling = &pairs->common.tiling;
-    int64_t base = pairs->common.base_first_row;
-#pragma omp parallel for schedule(dynamic) num_threads(pairs->common.threads)
-    for (int64_t i = 0; i < tiling->blocks * tiling->segments; i++) {
-        const struct engram_pair_item *item = &pairs->items[i];
-        int64_t first = i % tiling->blocks * (int64_t)tiling->block_queries;
-        for (size_t h = 0; h < item->count; h++) {
-            const struct engram_hit *hit = &item->hits[h];
-            int64_t query = first + ENGRAM_HIT_QUERY(hit->tag);
-            int64_t to = (*list_of(placing, query, i / tiling->blocks))++;
-            out->hits[to] = (struct engram_hit){hit->score, base + ENGRAM_HIT_ROW(hit->tag)};
-            if (pairs->common.symmetric) {
-                to = __atomic_fetch_add(mirror_of(placing, hit), 1, __ATOMIC_RELAXED);
-                out->hits[to] = (struct engram_hit){hit->score, base + query};
-            }
-        }
-    }
-}
-
-/* Several lists of one query, one behind the other, become one. */
-static void sort_lists(const struct placing *placing, struct engram_partial *out)
-{
-    const struct engram_pair_collector *pairs = placing->pairs;
-    if (placing->width == 1) {
-        return;
-    }
-#pragma omp parallel num_threads(pairs->common.threads)
-    {
-        fenv_t saved;
-        engram_fp_enter(&saved); /* keys may be denormal */
-#pragma omp for schedule(dynamic, 16)
-        for (int64_t q = 0; q < out->queries; q++) {
-            engram_hits_sort(out->hits + out->indptr[q],
-                             (size_t)(out->indptr[q + 1] - out->indptr[q]), pairs->common.order);
-        }
-        engram_fp_leave(&saved);
-    }
+    return *again && full ? make_room(pairs) : ENGRAM_OK;
 }
 
 static enum engram_status pair_gather(struct engram_collector *collector,
                                       struct engram_partial *out)
 {
     struct engram_pair_collector *pairs = (struct engram_pair_collector *)collector;
-    struct placing placing = {.pairs = pairs,
-                              .width = collector->tiling.segments + collector->symmetric};
-    size_t cells;
-    if (engram_size_mul((size_t)collector->queries, (size_t)placing.width, &cells)) {
-        placing.lists = calloc(cells + 1, sizeof *placing.lists);
+    enum engram_status status = retire_sinks(pairs);
+    if (status == ENGRAM_OK && collector->request->spill != NULL) {
+        status = spill_rooms(pairs);
     }
-    if (placing.lists == NULL) {
-        return engram_fail(&collector->request->log, ENGRAM_ERR_RESOURCE,
-                           "not enough memory for the pairs within the threshold");
-    }
-    count_answers(&placing);
-    int64_t total = 0;
-    for (size_t i = 0; i < cells; i++) {
-        total += placing.lists[i];
-    }
-    enum engram_status status = engram_partial_create(
-        collector->request->metric, collector->first_query, collector->queries,
-        collector->request->k, total, &collector->request->log, out);
-    if (status == ENGRAM_OK) {
-        place_lists(&placing, collector->queries, out->indptr);
-        copy_answers(&placing, out);
-        sort_lists(&placing, out);
-    }
-    free(placing.lists);
-    return status;
+    /* Without rooms: an empty partial. */
+    return status == ENGRAM_OK ? engram_pairs_gather_partial(pairs, out) : status;
 }
 
 static void pair_close(struct engram_collector *collector)
@@ -320,16 +325,11 @@ static void pair_close(struct engram_collector *collector)
     for (int t = 0; pairs->sinks != NULL && t < collector->threads; t++) {
         engram_pages_free(pairs->sinks[t].hits, pairs->room * sizeof(struct engram_hit));
     }
-    while (pairs->rooms != NULL) {
-        struct engram_pair_room *room = pairs->rooms;
-        pairs->rooms = room->next;
-        engram_pages_free(room->hits, room->bytes);
-        free(room);
-    }
+    free_rooms(pairs);
     free(pairs->sinks);
-    free(pairs->items);
+    free(pairs->done);
     pairs->sinks = NULL;
-    pairs->items = NULL;
+    pairs->done = NULL;
 }
 
 const struct engram_collector_ops engram_pair_ops = {

@@ -3,6 +3,7 @@
 #define ENGRAM_SEARCH_REQUEST_H
 
 #include "search/metric.h"
+#include "search/run.h"
 
 struct engram_request {
     enum engram_metric metric;
@@ -15,6 +16,10 @@ struct engram_request {
     const int64_t *base_groups;
     const int64_t *query_groups;
     enum engram_filter filter;
+    int64_t max_pairs;    /* more pairs end the search with DATA; 0: no limit. Not with a k .. */
+    int64_t pairs_before; /* .. so many were found by earlier units */
+    /* Pairs without a k leave by runs, and the partial holds none; NULL: all pairs in memory. */
+    const struct engram_spill *spill;
     int threads;
     const int *cancel;
     void (*progress)(void *context, uint64_t pairs_done, uint64_t pairs_total);

@@ -121,11 +121,11 @@ static void add_stats(struct engram_search_stats *stats, const struct engram_blo
     }
 }
 
-/* One pass over all items that the collector wants. */
+/* One pass over the items that the collector wants. */
 static void run_round(struct round *round)
 {
-    const struct engram_tiling *tiling = &round->collector->tiling;
-    int64_t items = tiling->blocks * tiling->segments;
+    const int64_t first = round->collector->first_item;
+    const int64_t last = round->collector->last_item;
 #pragma omp parallel num_threads(round->team)
     {
         fenv_t saved;
@@ -143,7 +143,7 @@ static void run_round(struct round *round)
             engram_unit_loop_hook(true);
         }
 #pragma omp for schedule(dynamic) nowait
-        for (int64_t i = 0; i < items; i++) {
+        for (int64_t i = first; i < last; i++) {
             struct engram_item item = item_at(round->collector, i);
             if (__atomic_load_n(&round->status, __ATOMIC_RELAXED) != ENGRAM_OK ||
                 !round->collector->ops->wants(round->collector, &item)) {
@@ -195,6 +195,7 @@ static enum engram_status run_unit(struct round *round, struct engram_partial *o
     const struct engram_prepared *prepared = round->context.prepared;
     struct engram_collector *collector = round->collector;
     const struct engram_filter_ops *filter = round->context.filter;
+    bool all_pairs = collector->ops == &engram_pair_ops;
     struct engram_tiling_input input = {
         .queries = collector->queries,
         .rows = collector->base_rows,
@@ -203,9 +204,11 @@ static enum engram_status run_unit(struct round *round, struct engram_partial *o
         .strip = filter == NULL ? CANONICAL_STRIP : filter->strip_queries(prepared),
         .panel = filter == NULL ? 1 : filter->panel_rows(prepared),
         .kept = collector->ops->kept(collector),
+        .most = all_pairs ? engram_pairs_item_max(collector, round->team) : 0,
         .threads = round->team,
     };
     collector->tiling = engram_tiling_make(&input);
+    collector->last_item = collector->tiling.blocks * collector->tiling.segments;
     collector->threads = round->team;
     round->arena_size = engram_block_scratch_size(&round->context);
     if (round->arena_size > engram_unit_arena_limit) {
@@ -295,7 +298,8 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
     /* A k that cannot cut anything off, with a limit that will: slots for k answers of every query
      * would be memory for nothing. */
     bool limited = request->max_key < INFINITY || request->min_score > -INFINITY;
-    bool all_pairs = request->k == INT64_MAX || (limited && request->k >= prepared->rows);
+    bool all_pairs = request->k == INT64_MAX || request->spill != NULL ||
+                     (limited && request->k >= prepared->rows);
     struct engram_topk topk = {.common.ops = &engram_topk_ops};
     struct engram_pair_collector pairs = {.common.ops = &engram_pair_ops};
     struct engram_collector *collector = all_pairs ? &pairs.common : &topk.common;
