@@ -35,7 +35,4 @@ void engram_hits_select(struct engram_hit *hits, size_t count, size_t keep,
 /* Sorts hits of one query, best first. In place, no allocation (qsort may allocate). */
 void engram_hits_sort(struct engram_hit *hits, size_t count, struct engram_order order);
 
-/* Sorts by (query, key, row). */
-void engram_hits_sort_by_query(struct engram_hit *hits, size_t count, struct engram_order order);
-
 #endif

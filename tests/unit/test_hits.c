@@ -38,12 +38,11 @@ static double shaped(enum shape shape, size_t i, size_t count)
 }
 
 /* Tags: rows in random order, every one once. */
-static void make(struct engram_hit *hits, size_t count, enum shape shape, uint32_t queries)
+static void make(struct engram_hit *hits, size_t count, enum shape shape)
 {
     for (size_t i = 0; i < count; i++) {
-        int64_t query = (int64_t)random_below(queries);
         hits[i].score = shaped(shape, i, count) / 4;
-        hits[i].tag = ENGRAM_HIT_TAG(query, i);
+        hits[i].tag = (int64_t)i;
     }
     for (size_t i = count; shape != SORTED && shape != REVERSED && i > 1; i--) {
         size_t j = random_below(i);
@@ -54,19 +53,13 @@ static void make(struct engram_hit *hits, size_t count, enum shape shape, uint32
 }
 
 static enum engram_metric sorted_by;
-static bool query_first;
 
 static int compare(const void *left, const void *right)
 {
     const struct engram_hit *a = left;
     const struct engram_hit *b = right;
-    int64_t query_a = a->tag >> 32;
-    int64_t query_b = b->tag >> 32;
     double key_a = reference_key(sorted_by, a->score);
     double key_b = reference_key(sorted_by, b->score);
-    if (query_first && query_a != query_b) {
-        return query_a < query_b ? -1 : 1;
-    }
     if (key_a != key_b) {
         return key_a < key_b ? -1 : 1;
     }
@@ -96,21 +89,14 @@ static void test_sort(void **state)
     static struct engram_hit expected[COUNT_MAX];
     for (size_t count = 0; count <= COUNT_MAX; count = next_size(count)) {
         for (int shape = 0; shape < SHAPES; shape++) {
-            for (int by_query = 0; by_query < 2; by_query++) {
-                sorted_by = ORDERS[random_below(3)];
-                query_first = by_query != 0;
-                hits[0].tag = hits[count + 1].tag = -7;
-                make(hits + 1, count, (enum shape)shape, query_first ? 5 : 1);
-                memcpy(expected, hits + 1, count * sizeof *hits);
-                qsort(expected, count, sizeof *expected, compare);
-                if (query_first) {
-                    engram_hits_sort_by_query(hits + 1, count, engram_metric_order(sorted_by));
-                } else {
-                    engram_hits_sort(hits + 1, count, engram_metric_order(sorted_by));
-                }
-                assert_true(equal(hits + 1, expected, count));
-                assert_true(hits[0].tag == -7 && hits[count + 1].tag == -7);
-            }
+            sorted_by = ORDERS[random_below(3)];
+            hits[0].tag = hits[count + 1].tag = -7;
+            make(hits + 1, count, (enum shape)shape);
+            memcpy(expected, hits + 1, count * sizeof *hits);
+            qsort(expected, count, sizeof *expected, compare);
+            engram_hits_sort(hits + 1, count, engram_metric_order(sorted_by));
+            assert_true(equal(hits + 1, expected, count));
+            assert_true(hits[0].tag == -7 && hits[count + 1].tag == -7);
         }
     }
 }
@@ -133,7 +119,6 @@ static void test_select(void **state)
     (void)state;
     static struct engram_hit hits[COUNT_MAX];
     static struct engram_hit expected[COUNT_MAX];
-    query_first = false;
     for (size_t count = 0; count <= COUNT_MAX; count = next_size(count)) {
         for (int shape = 0; shape < SHAPES; shape++) {
             const size_t keeps[] = {0,
@@ -145,7 +130,7 @@ static void test_select(void **state)
                                     random_below(count + 1)};
             for (size_t i = 0; i < sizeof keeps / sizeof keeps[0]; i++) {
                 sorted_by = ORDERS[random_below(3)];
-                make(hits, count, (enum shape)shape, 1);
+                make(hits, count, (enum shape)shape);
                 check_select(hits, expected, count, keeps[i]);
             }
         }
@@ -172,12 +157,11 @@ static void test_large(void **state)
     assert_non_null(hits);
     assert_non_null(expected);
     sorted_by = ENGRAM_L2;
-    query_first = false;
     for (int shape = 0; shape <= SHAPES; shape++) {
         if (shape == SHAPES) {
             killer(hits, BIG);
         } else {
-            make(hits, BIG, (enum shape)shape, 1);
+            make(hits, BIG, (enum shape)shape);
         }
         memcpy(expected, hits, BIG * sizeof *hits);
         qsort(expected, BIG, sizeof *expected, compare);
