@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "io/attribute.h"
 #include "io/h5.h"
 #include "io/h5type.h"
 
@@ -126,6 +128,63 @@ static herr_t describe_chunks(hid_t creation, struct engram_dataset_info *info)
     return describe_filters(creation, info->filters, sizeof info->filters);
 }
 
+/* Rows of packed bits. An attribute of that name beside codes of a quantiser, which fit no row of
+ * so many bits, changes nothing. */
+static void find_packed_bits(hid_t dataset, struct engram_dataset_info *info)
+{
+    int64_t bits = 0;
+
+    if (info->rank != 2 || info->content != ENGRAM_CONTENT_NUMERIC || info->dtype != ENGRAM_U8 ||
+        info->bits != ENGRAM_BITS_NONE || !engram_h5_integer_attribute(dataset, "nbits", &bits) ||
+        bits <= 0 || bits > INT64_MAX - 7 || (bits + 7) / 8 != info->dims[1]) {
+        return;
+    }
+    info->bits = ENGRAM_BITS_PACKED;
+    info->dims[1] = bits;
+    snprintf(info->type_name, sizeof info->type_name, "bits");
+}
+
+void engram_h5_set_type(struct engram_dataset_info *info, const struct engram_h5_type *found,
+                        size_t bytes)
+{
+    info->content = found->content;
+    info->dtype = found->dtype;
+    info->bits = found->bits;
+    info->element_bytes = found->raw ? bytes : 0;
+    snprintf(info->type_name, sizeof info->type_name, "%s", found->name);
+}
+
+enum engram_status engram_dataset_read_as(struct engram_dataset_info *dataset, const char *type,
+                                          const char *path, const struct engram_log *log)
+{
+    struct engram_h5_type found = {.raw = dataset->element_bytes > 0};
+    char was[sizeof dataset->type_name];
+
+    if (!engram_h5_names_type(type) || strlen(type) >= sizeof dataset->read_as) {
+        return engram_fail(log, ENGRAM_ERR_USAGE,
+                           "--dtype %s: is no element type; float16, bfloat16, float32, float64, "
+                           "int8 to int64, uint8 to uint64 and bits are",
+                           type);
+    }
+    if (strcmp(dataset->read_as, type) == 0) {
+        return ENGRAM_OK;
+    }
+    snprintf(was, sizeof was, "%s", dataset->type_name);
+    if (dataset->bits == ENGRAM_BITS_PACKED || dataset->read_as[0] != '\0' ||
+        !engram_h5_read_as(type, dataset->element_bytes, &found)) {
+        return engram_fail(log, ENGRAM_ERR_DATA,
+                           "%s: %s: --dtype %s: its elements (%s) are not of that size", path,
+                           dataset->path, type, was);
+    }
+    engram_h5_set_type(dataset, &found, dataset->element_bytes);
+    if (found.bits == ENGRAM_BITS_PACKED && dataset->rank == 2) {
+        dataset->dims[1] = dataset->dims[1] > INT64_MAX / 8 ? INT64_MAX : 8 * dataset->dims[1];
+    }
+    snprintf(dataset->type_name, sizeof dataset->type_name, "%.10s in %.30s", found.name, was);
+    snprintf(dataset->read_as, sizeof dataset->read_as, "%s", type);
+    return ENGRAM_OK;
+}
+
 herr_t engram_h5_describe(hid_t dataset, struct engram_dataset_info *info)
 {
     ENGRAM_H5_HANDLE hid_t creation = H5Dget_create_plist(dataset);
@@ -139,6 +198,8 @@ herr_t engram_h5_describe(hid_t dataset, struct engram_dataset_info *info)
     memset(info->chunk, 0, sizeof info->chunk);
     info->filters[0] = '\0';
     info->content = ENGRAM_CONTENT_OTHER;
+    info->bits = ENGRAM_BITS_NONE;
+    info->element_bytes = 0;
     info->storage = ENGRAM_STORAGE_CONTIGUOUS;
     snprintf(info->type_name, sizeof info->type_name, "unreadable");
     if (type < 0 || storage < 0) {
@@ -161,8 +222,7 @@ herr_t engram_h5_describe(hid_t dataset, struct engram_dataset_info *info)
         info->storage = ENGRAM_STORAGE_EXTERNAL;
     }
     engram_h5_classify(type, &found);
-    info->content = found.content;
-    info->dtype = found.dtype;
-    snprintf(info->type_name, sizeof info->type_name, "%s", found.name);
+    engram_h5_set_type(info, &found, H5Tget_size(type));
+    find_packed_bits(dataset, info);
     return 0;
 }

@@ -4,11 +4,16 @@
 
 #include <hdf5.h>
 
+#include "io/h5type.h"
 #include "io/layout.h"
 
-/* Fills everything of `info` but its path. Opens no other file: not the sources of a virtual
- * dataset and not the raw files of an external one. Negative when HDF5 cannot tell. */
+/* Fills everything of `info` but its path and `read_as`. Opens no other file: not the sources of a
+ * virtual dataset and not the raw files of an external one. Negative when HDF5 cannot tell. */
 herr_t engram_h5_describe(hid_t dataset, struct engram_dataset_info *info);
+
+/* Elements of `bytes` bytes of the type `found`. */
+void engram_h5_set_type(struct engram_dataset_info *info, const struct engram_h5_type *found,
+                        size_t bytes);
 
 /* The name of filter `filter` for people ("deflate"); `given` is the name in the file, perhaps "".
  */

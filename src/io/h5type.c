@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 /* The parts of a floating-point format. */
 struct float_fields {
@@ -40,6 +41,7 @@ static void set_plain(struct engram_h5_type *found, enum engram_dtype dtype, con
     found->content = ENGRAM_CONTENT_NUMERIC;
     found->dtype = dtype;
     found->encoding = ENGRAM_ENCODING_PLAIN;
+    found->raw = true;
     snprintf(found->name, sizeof found->name, "%s%s", name, suffix);
 }
 
@@ -127,6 +129,7 @@ static void classify_float(hid_t type, struct engram_h5_type *found)
     } else if (f.bytes > 1 && f.bytes <= 8 && fits(&f, 11, 52)) {
         set_plain(found, fits(&f, 8, 23) ? ENGRAM_F32 : ENGRAM_F64, "", "");
         found->encoding = ENGRAM_ENCODING_CUSTOM;
+        found->raw = false;
         snprintf(found->name, sizeof found->name, "float of %zu bits%s", f.precision, suffix);
     } else {
         /* One-byte floats too: the common E4M3 has no infinities, which HDF5's description of a
@@ -136,8 +139,139 @@ static void classify_float(hid_t type, struct engram_h5_type *found)
     }
 }
 
+/* The values of an enumeration's two members are 0 and 1. */
+static bool is_two_valued(hid_t type, hid_t base)
+{
+    int64_t values[2] = {0};
+
+    if (H5Tget_nmembers(type) != 2 || H5Tget_size(type) > sizeof values[0]) {
+        return false;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        if (H5Tget_member_value(type, i, &values[i]) < 0 ||
+            H5Tconvert(base, H5T_NATIVE_INT64, 1, &values[i], NULL, H5P_DEFAULT) < 0) {
+            return false;
+        }
+    }
+    return (values[0] == 0 && values[1] == 1) || (values[0] == 1 && values[1] == 0);
+}
+
+/* h5py and others store bool as an enumeration; one with other values is read as its numbers. */
+static void classify_enum(hid_t type, struct engram_h5_type *found)
+{
+    hid_t base = H5Tget_super(type);
+
+    found->content = ENGRAM_CONTENT_OTHER;
+    if (base >= 0) {
+        classify_integer(base, found);
+        if (found->content == ENGRAM_CONTENT_NUMERIC && is_two_valued(type, base)) {
+            found->bits = ENGRAM_BITS_BOOL;
+        }
+        (void)H5Tclose(base);
+    }
+    if (found->bits == ENGRAM_BITS_BOOL) {
+        snprintf(found->name, sizeof found->name, "bool");
+    } else if (found->content == ENGRAM_CONTENT_NUMERIC) {
+        char integer[24];
+        snprintf(integer, sizeof integer, "%.23s", found->name);
+        snprintf(found->name, sizeof found->name, "enumeration (%s)", integer);
+    } else {
+        set_other(found, "enumeration");
+    }
+}
+
+/* PyTables stores bool as a bit field of one byte. */
+static void classify_bitfield(hid_t type, struct engram_h5_type *found)
+{
+    if (H5Tget_size(type) == 1 && H5Tget_precision(type) == 8) {
+        set_plain(found, ENGRAM_U8, "bool (bit field)", "");
+        found->bits = ENGRAM_BITS_BOOL;
+    } else {
+        set_other(found, "bit field");
+    }
+}
+
+struct named_type {
+    const char *names[4];
+    size_t bytes;
+    enum engram_dtype dtype;
+    enum engram_h5_encoding encoding;
+};
+
+static const struct named_type *named_type(const char *name)
+{
+    static const struct named_type types[] = {
+        {{"float16", "f16", "half"}, 2, ENGRAM_F16, ENGRAM_ENCODING_PLAIN},
+        {{"bfloat16", "bf16"}, 2, ENGRAM_F32, ENGRAM_ENCODING_BFLOAT16},
+        {{"float32", "f32", "float"}, 4, ENGRAM_F32, ENGRAM_ENCODING_PLAIN},
+        {{"float64", "f64", "double"}, 8, ENGRAM_F64, ENGRAM_ENCODING_PLAIN},
+        {{"int8", "i8"}, 1, ENGRAM_I8, ENGRAM_ENCODING_PLAIN},
+        {{"uint8", "u8"}, 1, ENGRAM_U8, ENGRAM_ENCODING_PLAIN},
+        {{"int16", "i16"}, 2, ENGRAM_I16, ENGRAM_ENCODING_PLAIN},
+        {{"uint16", "u16"}, 2, ENGRAM_U16, ENGRAM_ENCODING_PLAIN},
+        {{"int32", "i32"}, 4, ENGRAM_I32, ENGRAM_ENCODING_PLAIN},
+        {{"uint32", "u32"}, 4, ENGRAM_U32, ENGRAM_ENCODING_PLAIN},
+        {{"int64", "i64"}, 8, ENGRAM_I64, ENGRAM_ENCODING_PLAIN},
+        {{"uint64", "u64"}, 8, ENGRAM_U64, ENGRAM_ENCODING_PLAIN},
+        {{"bits"}, 1, ENGRAM_U8, ENGRAM_ENCODING_PLAIN},
+    };
+
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        for (int j = 0; j < 4 && types[i].names[j] != NULL; j++) {
+            if (strcmp(name, types[i].names[j]) == 0) {
+                return &types[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+bool engram_h5_names_type(const char *name)
+{
+    return named_type(name) != NULL;
+}
+
+bool engram_h5_read_as(const char *name, size_t bytes, struct engram_h5_type *found)
+{
+    const struct named_type *type = named_type(name);
+
+    if (type == NULL || !found->raw || type->bytes != bytes) {
+        return false;
+    }
+    found->content = ENGRAM_CONTENT_NUMERIC;
+    found->dtype = type->dtype;
+    found->encoding = type->encoding;
+    found->bits = strcmp(name, "bits") == 0 ? ENGRAM_BITS_PACKED : ENGRAM_BITS_NONE;
+    snprintf(found->name, sizeof found->name, "%s", type->names[0]);
+    return true;
+}
+
+bool engram_h5_is_swapped(hid_t type)
+{
+    H5T_order_t order = H5Tget_order(type);
+
+    return H5Tget_size(type) > 1 && (order == H5T_ORDER_LE || order == H5T_ORDER_BE) &&
+           order != H5Tget_order(H5T_NATIVE_INT);
+}
+
+hid_t engram_h5_native_order(hid_t type)
+{
+    /* The order of an enumeration cannot be changed, but HDF5 converts it to its integers. A
+     * committed type's copy can be changed. */
+    hid_t native = H5Tget_class(type) == H5T_ENUM ? H5Tget_super(type) : H5Tcopy(type);
+
+    if (native >= 0 && engram_h5_is_swapped(native) &&
+        H5Tset_order(native, H5Tget_order(H5T_NATIVE_INT)) < 0) {
+        (void)H5Tclose(native);
+        return -1;
+    }
+    return native;
+}
+
 void engram_h5_classify(hid_t type, struct engram_h5_type *found)
 {
+    found->bits = ENGRAM_BITS_NONE;
+    found->raw = false;
     found->content = ENGRAM_CONTENT_OTHER;
     found->dtype = ENGRAM_F32;
     found->encoding = ENGRAM_ENCODING_PLAIN;
@@ -157,10 +291,10 @@ void engram_h5_classify(hid_t type, struct engram_h5_type *found)
         }
         break;
     case H5T_ENUM:
-        set_other(found, "enumeration");
+        classify_enum(type, found);
         break;
     case H5T_BITFIELD:
-        set_other(found, "bit field");
+        classify_bitfield(type, found);
         break;
     case H5T_COMPOUND:
         set_other(found, "compound");
@@ -173,6 +307,7 @@ void engram_h5_classify(hid_t type, struct engram_h5_type *found)
         break;
     case H5T_OPAQUE:
         set_other(found, "opaque");
+        found->raw = true;
         break;
     case H5T_REFERENCE:
         set_other(found, "reference");

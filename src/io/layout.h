@@ -23,6 +23,14 @@ enum engram_content {
     ENGRAM_CONTENT_OTHER    /* compound, opaque, array, long double, ... */
 };
 
+/* How a dataset holds bits, where it does. */
+enum engram_bits_form {
+    ENGRAM_BITS_NONE,
+    ENGRAM_BITS_BOOL,  /* each element is 0 or 1 */
+    ENGRAM_BITS_PACKED /* eight to a byte as numpy.packbits does: an integer attribute `nbits`
+                          that fits the rows' bytes says so; the last of `dims` counts bits */
+};
+
 /* One dataset, or one member of a one-dimensional compound dataset: an array of numbers in each
  * element is two-dimensional then. */
 struct engram_dataset_info {
@@ -33,6 +41,9 @@ struct engram_dataset_info {
     int64_t dims[4]; /* the first four */
     enum engram_content content;
     enum engram_dtype dtype; /* stored element type, NUMERIC only (bfloat16 reads as F32) */
+    enum engram_bits_form bits;
+    size_t element_bytes; /* of one stored element; 0: it is no raw bytes */
+    char read_as[12];     /* see engram_dataset_read_as; "" */
     enum engram_storage storage;
     int64_t chunk[4];   /* chunk shape, CHUNKED only */
     char type_name[48]; /* for people: "float32", "float16 big-endian", "int8" */
@@ -77,6 +88,12 @@ void engram_layout_free(struct engram_layout *layout);
  * when the list is complete or has the name already. Errors: as engram_layout_read. */
 enum engram_status engram_layout_add(struct engram_layout *layout, const char *path,
                                      const char *dataset, const struct engram_log *log);
+
+/* Takes the elements of a dataset for another type of the same size, for raw bits: a dataset of
+ * uint16 that holds "bfloat16" or "float16", opaque bytes, ... "bits": each byte holds eight.
+ * USAGE when there is no such type, DATA when the elements cannot be it; each logged. */
+enum engram_status engram_dataset_read_as(struct engram_dataset_info *dataset, const char *type,
+                                          const char *path, const struct engram_log *log);
 
 /* By path or alias, with or without the leading slash; NULL when there is none. */
 const struct engram_dataset_info *engram_layout_find(const struct engram_layout *layout,

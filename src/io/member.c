@@ -112,9 +112,7 @@ herr_t engram_h5_describe_member(hid_t dataset, const char *member,
     }
     ENGRAM_H5_HANDLE hid_t element = array_element(type, &length);
     engram_h5_classify(element >= 0 ? element : type, &found);
-    info->content = found.content;
-    info->dtype = found.dtype;
-    snprintf(info->type_name, sizeof info->type_name, "%s", found.name);
+    engram_h5_set_type(info, &found, H5Tget_size(element >= 0 ? element : type));
     if (element >= 0) {
         info->rank = 2;
         info->dims[1] = (int64_t)length;

@@ -28,6 +28,8 @@ enum engram_dtype engram_source_dtype(const struct engram_dataset_info *dataset)
     case ENGRAM_I16:
     case ENGRAM_U16:
         return ENGRAM_F32;
+    case ENGRAM_BITS:
+        return ENGRAM_BITS;
     default:
         return ENGRAM_F64;
     }
@@ -111,7 +113,8 @@ int64_t engram_source_piece_rows(const struct engram_source *source)
     return rows < source->chunk[0] ? source->chunk[0] : rows - rows % source->chunk[0];
 }
 
-enum engram_status engram_source_open(const struct engram_source_options *options,
+static enum engram_status open_source(const struct engram_source_options *options,
+                                      enum engram_status (*prepare)(struct engram_source *),
                                       struct engram_source **source)
 {
     *source = NULL;
@@ -131,12 +134,8 @@ enum engram_status engram_source_open(const struct engram_source_options *option
             engram_fail(&options->log, ENGRAM_ERR_RESOURCE, "%s: not enough memory", options->path);
     }
     if (status == ENGRAM_OK) {
-        status = engram_h5_open(opened->path, &options->log, &opened->file);
+        status = prepare(opened);
     }
-    if (status == ENGRAM_OK) {
-        status = engram_source_prepare(opened);
-    }
-    opened->options.dataset = NULL; /* the caller's; not looked at any more */
     opened->options.path = opened->path;
     if (status != ENGRAM_OK) {
         engram_source_close(opened);
@@ -146,10 +145,26 @@ enum engram_status engram_source_open(const struct engram_source_options *option
     return ENGRAM_OK;
 }
 
+enum engram_status engram_source_open_stored(const struct engram_source_options *options,
+                                             struct engram_source **source)
+{
+    return open_source(options, engram_source_prepare, source);
+}
+
+enum engram_status engram_source_open(const struct engram_source_options *options,
+                                      struct engram_source **source)
+{
+    bool converted = options->part_count > 0 || options->dataset->bits == ENGRAM_BITS_PACKED;
+
+    return open_source(options, converted ? engram_parts_prepare : engram_source_prepare, source);
+}
+
 /* Bytes of the buffers that reading slabs of `rows` rows takes and that are not there yet. */
 static size_t missing_buffers(const struct engram_source *source, int64_t rows)
 {
     switch (source->way) {
+    case ENGRAM_WAY_PARTS:
+        return 0; /* the parts look after their own */
     case ENGRAM_WAY_CHUNKS:
         return source->chunks != NULL ? 0 : engram_chunks_bytes(source);
     case ENGRAM_WAY_CONTIGUOUS:
@@ -221,22 +236,24 @@ static enum engram_status allocate(struct engram_source *source, int64_t rows)
 }
 
 /* By pieces, so that the cancel flag is seen and progress reported. */
-static enum engram_status read_pieces(struct engram_source *source, int64_t rows)
+static enum engram_status read_pieces(struct engram_source *source, int64_t first, int64_t rows,
+                                      char *to)
 {
-    int64_t end = source->next + rows;
+    int64_t end = first + rows;
     int64_t piece = engram_source_piece_rows(source);
 
-    for (int64_t row = source->next; row < end;) {
+    for (int64_t row = first; row < end;) {
         /* Up to the next boundary between rows of chunks. */
         int64_t stop = row - row % source->chunk[0] + piece;
         stop = stop > end ? end : stop;
         if (engram_source_cancelled(source)) {
             return engram_source_interrupted(source);
         }
-        char *to = (char *)source->slab + (size_t)(row - source->next) * source->row_bytes;
-        enum engram_status status = source->way == ENGRAM_WAY_CONTIGUOUS
-                                        ? engram_contiguous_read_rows(source, row, stop - row, to)
-                                        : engram_h5_read_rows(source, row, stop - row, to);
+        char *place = to + (size_t)(row - first) * source->row_bytes;
+        enum engram_status status =
+            source->way == ENGRAM_WAY_CONTIGUOUS
+                ? engram_contiguous_read_rows(source, row, stop - row, place)
+                : engram_h5_read_rows(source, row, stop - row, place);
         if (status != ENGRAM_OK) {
             return status;
         }
@@ -246,15 +263,37 @@ static enum engram_status read_pieces(struct engram_source *source, int64_t rows
     return ENGRAM_OK;
 }
 
-static enum engram_status fill(struct engram_source *source, int64_t rows)
+static enum engram_status fill(struct engram_source *source, int64_t first, int64_t rows, void *to)
 {
     ENGRAM_H5_QUIET;
-    enum engram_status status =
-        source->way == ENGRAM_WAY_CHUNKS
-            ? engram_chunks_read_rows(source, source->next, rows, source->slab)
-            : read_pieces(source, rows);
+    enum engram_status status;
 
+    if (source->way == ENGRAM_WAY_CHUNKS) {
+        status = engram_chunks_read_rows(source, first, rows, to);
+    } else if (source->way == ENGRAM_WAY_PARTS) {
+        status = engram_parts_read_rows(source, first, rows, to);
+    } else {
+        status = read_pieces(source, first, rows, to);
+    }
     return status == ENGRAM_OK ? engram_source_check_size(source) : status;
+}
+
+enum engram_status engram_source_read(struct engram_source *source, int64_t first, int64_t rows,
+                                      void *to)
+{
+    /* Enough for whatever is read next. */
+    size_t buffers = missing_buffers(source, source->options.last - source->options.first);
+    size_t available = engram_memory_available();
+
+    if (rows == 0 || source->dim == 0) {
+        return ENGRAM_OK;
+    }
+    if (buffers > available) {
+        return FAIL(source, ENGRAM_ERR_RESOURCE,
+                    "reading needs %zu bytes of memory and %zu are available", buffers, available);
+    }
+    enum engram_status status = allocate_buffers(source, buffers);
+    return status == ENGRAM_OK ? fill(source, first, rows, to) : status;
 }
 
 bool engram_source_extent(const struct engram_source *source, uint64_t *offset, uint64_t *bytes)
@@ -287,7 +326,7 @@ enum engram_status engram_source_next(struct engram_source *source, struct engra
     *slab = (struct engram_slab){.first_row = source->next};
     slab->set.dtype = source->slab_dtype;
     slab->set.dim = source->dim;
-    slab->set.stride = (size_t)source->dim * engram_dtype_size(source->slab_dtype);
+    slab->set.stride = source->row_bytes;
     if (rows == 0) {
         return ENGRAM_OK;
     }
@@ -297,7 +336,7 @@ enum engram_status engram_source_next(struct engram_source *source, struct engra
     }
     enum engram_status status = allocate(source, rows);
     if (status == ENGRAM_OK && source->dim > 0) {
-        status = fill(source, rows);
+        status = fill(source, source->next, rows, source->slab);
     }
     if (status != ENGRAM_OK) {
         return status;
@@ -331,6 +370,7 @@ void engram_source_close(struct engram_source *source)
     engram_pages_free(source->slab, source->slab_bytes);
     engram_pages_free(source->stage, source->stage_bytes);
     engram_chunks_free(source->chunks);
+    engram_source_close(source->part);
     engram_h5_close(&source->memory_type);
     engram_h5_close(&source->file_space);
     engram_h5_close(&source->dataset);

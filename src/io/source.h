@@ -14,8 +14,9 @@
 #define ENGRAM_ROW_GRAIN 1024
 
 /* Rows [first_row, first_row + set.rows) of the dataset, as float32 where every stored value is
- * exact in float32, else float64, the stride filled in. The memory belongs to the source and stays
- * valid until the next call of engram_source_next or engram_source_close. */
+ * exact in float32, else float64, or as bits where those are asked for, the stride filled in. The
+ * memory belongs to the source and stays valid until the next call of engram_source_next or
+ * engram_source_close. */
 struct engram_slab {
     struct engram_set set; /* set.rows == 0: the end */
     int64_t first_row;
@@ -23,15 +24,27 @@ struct engram_slab {
 
 struct engram_source;
 
+/* One of several datasets whose rows follow each other. */
+struct engram_source_part {
+    const char *path;
+    const struct engram_dataset_info *dataset;
+};
+
 /* Opens rows [first, last) of `dataset` in the file `path`, to be given in slabs of at most
  * `slab_rows` rows (rounded up to the grain; INT64_MAX: one slab). `threads` touch slab memory
  * first, and read: contiguous data by pread, chunks packed with any of shuffle, deflate and
  * fletcher32 by unpacking them; the rest goes through H5Dread. HDF5, log and progress are called
- * by the calling thread only. `cancel` as in engram_search_options. `progress` may be NULL.
- * Errors: NO_INPUT, PERMISSION, DATA, PLUGIN, RESOURCE, IO. */
+ * by the calling thread only. With `parts` their rows come one after the other, and `dataset` is
+ * what they are together: number of rows, dimension, and the element type of slabs, which has to
+ * hold that of all parts, or is ENGRAM_BITS: then every value has to be 0 or 1. One part is opened
+ * at a time. `path`, `dataset` and `parts` are looked at until the source is closed. `cancel` as in
+ * engram_search_options. `progress` may be NULL. Errors: NO_INPUT, PERMISSION, DATA, PLUGIN,
+ * RESOURCE, IO. */
 struct engram_source_options {
     const char *path;
     const struct engram_dataset_info *dataset;
+    const struct engram_source_part *parts; /* NULL: one dataset */
+    size_t part_count;
     int64_t first, last;
     int64_t slab_rows;
     int threads;
@@ -44,7 +57,7 @@ struct engram_source_options {
 enum engram_status engram_source_open(const struct engram_source_options *options,
                                       struct engram_source **source);
 
-/* Reads the next slab. Row 64-bit integers beyond 2^53 are DATA, naming file, dataset and row.
+/* Reads the next slab. 64-bit integers beyond 2^53 are DATA, naming file, dataset and row.
  * A failed read names file, dataset and rows. */
 enum engram_status engram_source_next(struct engram_source *source, struct engram_slab *slab);
 
@@ -61,7 +74,8 @@ bool engram_source_extent(const struct engram_source *source, uint64_t *offset, 
 
 void engram_source_close(struct engram_source *source);
 
-/* The element type that slabs of this dataset have: ENGRAM_F32 or ENGRAM_F64. */
+/* The element type that slabs of this dataset have: ENGRAM_F32, ENGRAM_F64, or ENGRAM_BITS for a
+ * description that asks for them. */
 enum engram_dtype engram_source_dtype(const struct engram_dataset_info *dataset);
 
 #endif

@@ -19,7 +19,8 @@
 enum engram_source_way {
     ENGRAM_WAY_H5,         /* H5Dread: everything that the others cannot do */
     ENGRAM_WAY_CONTIGUOUS, /* pread by all threads */
-    ENGRAM_WAY_CHUNKS      /* raw chunks, unpacked by all threads */
+    ENGRAM_WAY_CHUNKS,     /* raw chunks, unpacked by all threads */
+    ENGRAM_WAY_PARTS       /* other sources, one after the other, perhaps converted */
 };
 
 struct engram_source {
@@ -55,7 +56,11 @@ struct engram_source {
     size_t stage_bytes;
     void *slab;
     size_t slab_bytes;
-    char missing_filter[80]; /* an optional filter that is not there; "" */
+    struct engram_source_part single; /* PARTS: a dataset that has to be converted */
+    size_t part_at;                   /* PARTS: the part that is open */
+    int64_t part_first;               /* and the row that its first row is */
+    struct engram_source *part;       /* NULL: none */
+    char missing_filter[80];          /* an optional filter that is not there; "" */
 };
 
 #define ENGRAM_SOURCE_FAIL(source, status, format, ...)                                            \
@@ -100,6 +105,19 @@ int64_t engram_source_piece_rows(const struct engram_source *source);
 size_t engram_contiguous_stage_bytes(const struct engram_source *source);
 enum engram_status engram_contiguous_read_rows(struct engram_source *source, int64_t first,
                                                int64_t rows, void *to);
+
+/* Sets up a source whose options have parts, or a dataset that is converted. */
+enum engram_status engram_parts_prepare(struct engram_source *source);
+/* Looks at the cancel flag and reports progress by itself. */
+enum engram_status engram_parts_read_rows(struct engram_source *source, int64_t first, int64_t rows,
+                                          void *to);
+
+/* Opens a single dataset as it is stored: rows of packed bits as the numbers of their bytes. */
+enum engram_status engram_source_open_stored(const struct engram_source_options *options,
+                                             struct engram_source **source);
+/* Reads rows into memory of the caller. */
+enum engram_status engram_source_read(struct engram_source *source, int64_t first, int64_t rows,
+                                      void *to);
 
 size_t engram_chunks_bytes(const struct engram_source *source);
 enum engram_status engram_chunks_create(struct engram_source *source);

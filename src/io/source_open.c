@@ -54,17 +54,16 @@ static enum engram_status check_filters(struct engram_source *source, hid_t crea
 
 /* Bytes of the whole dataset, UINT64_MAX when they do not fit. An element that has members is a
  * whole row. */
-static uint64_t stored_bytes(const struct engram_source *source,
-                             const struct engram_dataset_info *now, size_t element_bytes)
+static uint64_t stored_bytes(const struct engram_source *source, size_t element_bytes)
 {
     uint64_t bytes = 0;
 
     if (source->member != NULL) {
-        return __builtin_mul_overflow((uint64_t)now->dims[0], (uint64_t)element_bytes, &bytes)
+        return __builtin_mul_overflow((uint64_t)source->all_rows, (uint64_t)element_bytes, &bytes)
                    ? UINT64_MAX
                    : bytes;
     }
-    return __builtin_mul_overflow((uint64_t)now->dims[0], (uint64_t)now->dims[1], &bytes) ||
+    return __builtin_mul_overflow((uint64_t)source->all_rows, (uint64_t)source->dim, &bytes) ||
                    __builtin_mul_overflow(bytes, (uint64_t)element_bytes, &bytes)
                ? UINT64_MAX
                : bytes;
@@ -76,7 +75,7 @@ static enum engram_status check_extent(struct engram_source *source,
                                        const struct engram_dataset_info *now, size_t element_bytes)
 {
     struct stat info;
-    uint64_t needed = stored_bytes(source, now, element_bytes);
+    uint64_t needed = stored_bytes(source, element_bytes);
     uint64_t held = H5Dget_storage_size(source->dataset);
     uint64_t end = 0;
     haddr_t offset = H5Dget_offset(source->dataset);
@@ -115,7 +114,6 @@ static enum engram_status check_extent(struct engram_source *source,
 static enum engram_status choose_types(struct engram_source *source, hid_t type)
 {
     const struct engram_h5_type *found = &source->type;
-    H5T_order_t native = H5Tget_order(H5T_NATIVE_INT);
 
     if (found->encoding == ENGRAM_ENCODING_CUSTOM) {
         source->direct = true;
@@ -128,15 +126,11 @@ static enum engram_status choose_types(struct engram_source *source, hid_t type)
             .dtype = found->dtype,
             .encoding = found->encoding,
             .bytes = H5Tget_size(type),
-            .swapped = H5Tget_size(type) > 1 && H5Tget_order(type) != native,
+            .swapped = engram_h5_is_swapped(type),
             .direct = source->direct,
             .slab_bytes = engram_dtype_size(source->slab_dtype),
         };
-        source->memory_type = H5Tcopy(type); /* a committed type's copy can be changed */
-        if (source->memory_type >= 0 && H5Tget_size(source->memory_type) > 1 &&
-            H5Tset_order(source->memory_type, native) < 0) {
-            return h5_failure(source, "its type cannot be read");
-        }
+        source->memory_type = engram_h5_native_order(type);
     }
     if (source->memory_type >= 0) {
         source->memory_row = H5Tget_size(source->memory_type) * (size_t)source->dim;
@@ -261,7 +255,7 @@ static enum engram_status read_fill(struct engram_source *source, hid_t creation
 /* The dataset as it is now, which is what counts, against what the caller was told. */
 static enum engram_status check_dataset(struct engram_source *source)
 {
-    struct engram_dataset_info now = {0};
+    struct engram_dataset_info now = {.path = source->name};
     const struct engram_dataset_info *told = source->options.dataset;
     ENGRAM_H5_HANDLE hid_t creation = H5Dget_create_plist(source->dataset);
     ENGRAM_H5_HANDLE hid_t whole = H5Dget_type(source->dataset);
@@ -270,6 +264,13 @@ static enum engram_status check_dataset(struct engram_source *source)
     if (creation < 0 || whole < 0 ||
         engram_h5_describe_member(source->dataset, source->member, &now) < 0) {
         return h5_failure(source, "cannot be described");
+    }
+    if (told->read_as[0] != '\0') {
+        enum engram_status status =
+            engram_dataset_read_as(&now, told->read_as, source->path, &source->options.log);
+        if (status != ENGRAM_OK) {
+            return status;
+        }
     }
     if (now.content != ENGRAM_CONTENT_NUMERIC || now.rank != 2) {
         return FAIL(source, ENGRAM_ERR_DATA, "is not a 2-D dataset of numbers (rank %d, %s)",
@@ -292,7 +293,7 @@ static enum engram_status check_dataset(struct engram_source *source)
     }
     bool chunked = now.storage == ENGRAM_STORAGE_CHUNKED && now.chunk[0] > 0 && now.chunk[1] > 0;
     source->all_rows = now.dims[0];
-    source->dim = now.dims[1];
+    source->dim = now.bits == ENGRAM_BITS_PACKED ? (now.dims[1] + 7) / 8 : now.dims[1];
     source->chunk[0] = chunked ? now.chunk[0] : 1;
     source->chunk[1] = chunked ? now.chunk[1] : source->dim;
     type = engram_h5_element_type(whole, source->member);
@@ -300,6 +301,11 @@ static enum engram_status check_dataset(struct engram_source *source)
         return h5_failure(source, "its type cannot be read");
     }
     engram_h5_classify(type, &source->type);
+    if (told->read_as[0] != '\0' &&
+        !engram_h5_read_as(told->read_as, H5Tget_size(type), &source->type)) {
+        return FAIL(source, ENGRAM_ERR_DATA, "%s", "changed while it was in use");
+    }
+    source->type.bits = now.bits;
     source->slab_dtype = engram_source_dtype(&now);
     source->row_bytes = (size_t)source->dim * engram_dtype_size(source->slab_dtype);
     enum engram_status status = choose_types(source, type);
@@ -313,14 +319,17 @@ static enum engram_status check_dataset(struct engram_source *source)
 
 enum engram_status engram_source_prepare(struct engram_source *source)
 {
+    enum engram_status status = engram_h5_open(source->path, &source->options.log, &source->file);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
     ENGRAM_H5_QUIET;
-
     source->dataset = engram_h5_open_member(source->file, source->name, &source->member);
     if (source->dataset < 0) {
         return h5_failure(source, "cannot be opened");
     }
     find_descriptor(source);
-    enum engram_status status = check_dataset(source);
+    status = check_dataset(source);
     if (status != ENGRAM_OK) {
         return status;
     }
