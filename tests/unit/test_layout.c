@@ -114,7 +114,7 @@ static void test_types(void **state)
         {"/ld", H5T_NATIVE_LDOUBLE, -1, NULL},
         {"/bits", H5T_STD_B8LE, -1, "bit field"},
         {"/compound", compound, -1, "compound"},
-        {"/bool", boolean, -1, "enumeration"},
+        {"/bool", boolean, ENGRAM_I8, "bool"},
     };
 
     (void)state;
