@@ -90,7 +90,10 @@ static void test_types(void **state)
     hid_t twelve = H5Tcopy(H5T_STD_I16LE);
     hid_t compound = H5Tcreate(H5T_COMPOUND, 8);
     hid_t boolean = H5Tenum_create(H5T_STD_I8LE);
+    hid_t many = H5Tenum_create(H5T_STD_U16BE);
+    signed char zero = 0;
     signed char one = 1;
+    unsigned short colours[3] = {0, 256, 512};
     const struct {
         const char *path;
         hid_t type;
@@ -112,7 +115,9 @@ static void test_types(void **state)
         {"/wide", wide, ENGRAM_F64, "float of 42 bits"},
         {"/twelve", twelve, -1, "integer of 12 bits in 2 bytes"},
         {"/ld", H5T_NATIVE_LDOUBLE, -1, NULL},
-        {"/bits", H5T_STD_B8LE, -1, "bit field"},
+        {"/bits", H5T_STD_B8LE, ENGRAM_U8, "bool (bit field)"},
+        {"/bits16", H5T_STD_B16LE, -1, "bit field"},
+        {"/many", many, ENGRAM_U16, "enumeration (uint16 big-endian)"},
         {"/compound", compound, -1, "compound"},
         {"/bool", boolean, ENGRAM_I8, "bool"},
     };
@@ -120,7 +125,11 @@ static void test_types(void **state)
     (void)state;
     assert_true(H5Tset_precision(twelve, 12) >= 0);
     assert_true(H5Tinsert(compound, "a", 0, H5T_NATIVE_INT) >= 0);
+    assert_true(H5Tenum_insert(boolean, "FALSE", &zero) >= 0);
     assert_true(H5Tenum_insert(boolean, "TRUE", &one) >= 0);
+    assert_true(H5Tenum_insert(many, "RED", &colours[0]) >= 0);
+    assert_true(H5Tenum_insert(many, "GREEN", &colours[1]) >= 0);
+    assert_true(H5Tenum_insert(many, "BLUE", &colours[2]) >= 0);
     assert_true(H5Tset_size(tiny, 1) >= 0);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         put(file, cases[i].path, cases[i].type, 2, dims, H5P_DEFAULT, -1, NULL);
