@@ -221,6 +221,7 @@ static bool measure_set(struct probe *probe, bool json)
         {"dot_f64", ENGRAM_OP_DOT, ENGRAM_WORK_F64},
         {"sqdiff_f32", ENGRAM_OP_SQDIFF, ENGRAM_WORK_F32},
         {"sqdiff_f64", ENGRAM_OP_SQDIFF, ENGRAM_WORK_F64},
+        {"absdiff_f32", ENGRAM_OP_ABSDIFF, ENGRAM_WORK_F32},
     };
     bool good = true;
     for (size_t d = 0; d < DIM_COUNT; d++) {

@@ -88,19 +88,15 @@ static bool is_one_of(const char *text, const char *const *names)
 
 static int parse_metric(struct engram_cli_parser *parser)
 {
-    static const char *const LATER[] = {"l1", "manhattan", "cityblock", "hamming", "jaccard", NULL};
     struct engram_job_options *job = &parser->options->job;
 
     if (engram_metric_parse(parser->argument, &job->metric) == ENGRAM_OK) {
         job->metric_given = true;
         return 0;
     }
-    if (is_one_of(parser->argument, LATER)) {
-        return USAGE_ERROR(parser, "metric %s is not available in this version", parser->argument);
-    }
     return USAGE_ERROR(parser,
                        "option --metric: '%s' is none of cosine (angular), ip (dot), l2 "
-                       "(euclidean), sqeuclidean",
+                       "(euclidean), sqeuclidean, l1 (manhattan, cityblock), hamming, jaccard",
                        parser->argument);
 }
 

@@ -32,15 +32,16 @@ const struct engram_cli_option engram_cli_table[] = {
      "read other files that a dataset refers to"},
 
     {OPT_METRIC, "metric", 0, "NAME", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
-     "cosine (angular), ip (dot), l2 (euclidean) or\n"
-     "sqeuclidean [attribute `distance`, else cosine]"},
+     "cosine (angular), ip (dot), l2 (euclidean),\n"
+     "sqeuclidean, l1 (manhattan, cityblock), hamming or\n"
+     "jaccard [attribute `distance`, else cosine]"},
     {'k', NULL, 'k', "N", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
      "the N nearest neighbours of every query [10]"},
     {OPT_MAX_DISTANCE, "max-distance", 0, "X", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
      "every pair at most X apart; with -k at most N a row"},
     {OPT_MIN_SIMILARITY, "min-similarity", 0, "X", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
-     "every pair with similarity X or more (cosine, ip);\n"
-     "with -k at most N a row"},
+     "every pair with similarity X or more (cosine, ip,\n"
+     "jaccard); with -k at most N a row"},
     {OPT_ALL, "all", 0, NULL, ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
      "the distance of every query to every base row"},
     {OPT_PAIRWISE, "pairwise", 0, NULL, ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,

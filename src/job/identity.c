@@ -34,7 +34,7 @@ void engram_content_free(struct engram_content_hashes *content)
 /* Hash of rows [first, last) of a slab; rows may lie apart, so their hashes are chained. */
 static uint64_t grain_hash(const struct engram_set *slab, int64_t first, int64_t last)
 {
-    size_t row_bytes = (size_t)slab->dim * engram_dtype_size(slab->dtype);
+    size_t row_bytes = engram_row_bytes(slab->dtype, slab->dim);
     const unsigned char *data = (const unsigned char *)slab->data + (size_t)first * slab->stride;
     uint64_t hash = 0;
     if (slab->stride == row_bytes) {

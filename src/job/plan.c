@@ -19,8 +19,8 @@ static uint64_t set_rows(const struct engram_set_ref *set)
 
 static uint64_t set_bytes(const struct engram_set_ref *set)
 {
-    uint64_t values = engram_saturating_mul(set_rows(set), (uint64_t)set->dataset->dims[1]);
-    return engram_saturating_mul(values, engram_dtype_size(engram_source_dtype(set->dataset)));
+    return engram_saturating_mul(
+        set_rows(set), engram_row_bytes(engram_source_dtype(set->dataset), set->dataset->dims[1]));
 }
 
 /* The filter's copy, norms and flags; a base that no search takes is not packed. */
@@ -56,7 +56,10 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
                                     struct engram_plan *plan)
 {
     const struct engram_kernels *kernels;
-    enum engram_status status = engram_kernels_select(options->isa, &options->log, &kernels);
+    enum engram_status status = engram_filter_check(options->filter, inputs->metric, &options->log);
+    if (status == ENGRAM_OK) {
+        status = engram_kernels_select(options->isa, &options->log, &kernels);
+    }
     if (status != ENGRAM_OK) {
         return status;
     }
@@ -74,7 +77,7 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
     if (status != ENGRAM_OK) {
         return status;
     }
-    plan->filter = engram_filter_choose(options->filter, (int64_t)plan->query_rows,
+    plan->filter = engram_filter_choose(options->filter, inputs->metric, (int64_t)plan->query_rows,
                                         (int64_t)plan->base_rows, plan->dim);
     bool shared = inputs->self && inputs->base.first == inputs->queries.first &&
                   inputs->base.last == inputs->queries.last;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "search/metric.h"
 
 #define DEFAULT_K 10
 
@@ -165,8 +166,6 @@ static enum engram_status metric_of_attribute(const struct engram_job_options *o
                                               const struct engram_input_file *file,
                                               enum engram_metric *metric)
 {
-    static const char *const later[] = {"jaccard",   "hamming",   "l1",
-                                        "manhattan", "cityblock", "normalized_euclidean"};
     const char *given = file->layout.distance;
     char lower[sizeof file->layout.distance];
 
@@ -180,13 +179,11 @@ static enum engram_status metric_of_attribute(const struct engram_job_options *o
     if (engram_metric_parse(lower, metric) == ENGRAM_OK) {
         return ENGRAM_OK;
     }
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
-        if (strcmp(lower, later[i]) == 0) {
-            return engram_fail(&options->log, ENGRAM_ERR_USAGE,
-                               "%s: attribute `distance` is \"%s\", a metric that is not supported "
-                               "yet; choose one with --metric",
-                               file->path, given);
-        }
+    if (strcmp(lower, "normalized_euclidean") == 0) {
+        return engram_fail(&options->log, ENGRAM_ERR_USAGE,
+                           "%s: attribute `distance` is \"%s\", a metric that is not supported; "
+                           "choose one with --metric",
+                           file->path, given);
     }
     return engram_fail(&options->log, ENGRAM_ERR_USAGE,
                        "%s: attribute `distance` is \"%s\", which names no known metric; choose "
@@ -228,11 +225,11 @@ enum engram_status engram_question_metric(const struct engram_job_options *optio
 enum engram_status engram_question_check(const struct engram_job_options *options,
                                          const struct engram_inputs *inputs)
 {
-    bool euclidean = inputs->metric == ENGRAM_L2 || inputs->metric == ENGRAM_SQEUCLIDEAN;
-    if ((options->min_similarity_given || inputs->similarity) && euclidean) {
+    if ((options->min_similarity_given || inputs->similarity) &&
+        !engram_metric_is_similarity(inputs->metric)) {
         return engram_fail(
             &options->log, ENGRAM_ERR_USAGE,
-            "%s needs metric cosine or ip, and the metric is %s (%s); use %s--metric",
+            "%s needs metric cosine, ip or jaccard, and the metric is %s (%s); use %s--metric",
             options->min_similarity_given ? "--min-similarity" : "--similarity",
             engram_metric_name(inputs->metric), inputs->metric_reason,
             options->min_similarity_given ? "--max-distance or " : "");

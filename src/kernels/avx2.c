@@ -1,4 +1,5 @@
 /* AVX2 + FMA. */
+#include "kernels/bits_loops.h"
 #include "kernels/pack_x86.h"
 #include "kernels/sets.h"
 
@@ -48,6 +49,9 @@ INLINE __m256d add_term(enum engram_op op, __m256d sum, __m256d q, __m256d x)
         return _mm256_add_pd(sum, _mm256_mul_pd(q, x));
     }
     __m256d difference = _mm256_sub_pd(q, x);
+    if (op == ENGRAM_OP_ABSDIFF) {
+        return _mm256_add_pd(sum, _mm256_andnot_pd(_mm256_set1_pd(-0.0), difference));
+    }
     return _mm256_add_pd(sum, _mm256_mul_pd(difference, difference));
 }
 
@@ -408,6 +412,8 @@ const struct engram_kernels engram_kernels_avx2 = {
     .name = "avx2",
     .canonical_pairs = CANONICAL_PAIRS,
     .canonical_tile = CANONICAL_TILES,
+    .bits_pairs = BITS_PAIRS,
+    .bits_tile = BITS_TILES,
     .f32_tile = f32_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,

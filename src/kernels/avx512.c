@@ -1,4 +1,5 @@
 /* AVX-512 (F, BW, VL, DQ) + VNNI. */
+#include "kernels/bits_loops.h"
 #include "kernels/pack_x86.h"
 #include "kernels/sets.h"
 
@@ -43,6 +44,9 @@ INLINE __m512d add_term(enum engram_op op, __m512d sum, __m512d q, __m512d x)
         return _mm512_add_pd(sum, _mm512_mul_pd(q, x));
     }
     __m512d difference = _mm512_sub_pd(q, x);
+    if (op == ENGRAM_OP_ABSDIFF) {
+        return _mm512_add_pd(sum, _mm512_abs_pd(difference));
+    }
     return _mm512_add_pd(sum, _mm512_mul_pd(difference, difference));
 }
 
@@ -386,6 +390,8 @@ const struct engram_kernels engram_kernels_avx512 = {
     .name = "avx512",
     .canonical_pairs = CANONICAL_PAIRS,
     .canonical_tile = CANONICAL_TILES,
+    .bits_pairs = BITS_PAIRS,
+    .bits_tile = BITS_TILES,
     .f32_tile = f32_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,

@@ -34,10 +34,18 @@ enum engram_work_type { ENGRAM_WORK_F32 = 0, ENGRAM_WORK_F64 = 1 };
 
 /* What is summed over the elements. */
 enum engram_op {
-    ENGRAM_OP_DOT = 0,   /* q_i x_i */
-    ENGRAM_OP_SQDIFF = 1 /* (q_i - x_i)^2 */
+    ENGRAM_OP_DOT = 0,    /* q_i x_i */
+    ENGRAM_OP_SQDIFF = 1, /* (q_i - x_i)^2 */
+    ENGRAM_OP_ABSDIFF = 2 /* |q_i - x_i| */
 };
-#define ENGRAM_OPS 2
+#define ENGRAM_OPS 3
+
+/* What is counted over the bits of two rows. */
+enum engram_bit_op {
+    ENGRAM_BIT_DIFFERENT = 0, /* set in one of them */
+    ENGRAM_BIT_COMMON = 1     /* set in both */
+};
+#define ENGRAM_BIT_OPS 2
 
 /* A pair of a query (index in its block) and a base row (index in its prepared set). */
 struct engram_candidate {
@@ -57,6 +65,12 @@ struct engram_base_rows {
     size_t stride;
 };
 
+/* Queries of bits, loaded by engram_bits_load; `stride` words apart. */
+struct engram_bit_rows {
+    const uint64_t *data;
+    size_t stride;
+};
+
 /* Canonical sums of `count` listed pairs: raw[i] for pairs[i]. */
 typedef void (*engram_canonical_pairs_fn)(const struct engram_wide_rows *queries,
                                           const struct engram_base_rows *base, size_t dim,
@@ -67,6 +81,16 @@ typedef void (*engram_canonical_pairs_fn)(const struct engram_wide_rows *queries
 typedef void (*engram_canonical_tile_fn)(const struct engram_wide_rows *queries, size_t query_count,
                                          const struct engram_base_rows *base, size_t row_count,
                                          size_t dim, double *raw);
+
+/* The same for rows of bits: counts. Base rows are as the caller has them, ENGRAM_BITS of
+ * <engram/search.h>; bits past `dim` are ignored. */
+typedef void (*engram_bits_pairs_fn)(const struct engram_bit_rows *queries,
+                                     const struct engram_base_rows *base, size_t dim,
+                                     const struct engram_candidate *pairs, size_t count,
+                                     double *raw);
+typedef void (*engram_bits_tile_fn)(const struct engram_bit_rows *queries, size_t query_count,
+                                    const struct engram_base_rows *base, size_t row_count,
+                                    size_t dim, double *raw);
 
 /* One strip of `f32_queries` queries against `panel_count` panels of `f32_rows` rows.
  *   strip      float [depth][f32_queries]
@@ -176,6 +200,8 @@ struct engram_kernels {
     const char *name;
     engram_canonical_pairs_fn canonical_pairs[ENGRAM_OPS][ENGRAM_WORK_TYPES];
     engram_canonical_tile_fn canonical_tile[ENGRAM_OPS][ENGRAM_WORK_TYPES];
+    engram_bits_pairs_fn bits_pairs[ENGRAM_BIT_OPS];
+    engram_bits_tile_fn bits_tile[ENGRAM_BIT_OPS];
     engram_f32_tile_fn f32_tile;
     size_t f32_queries; /* queries of a strip */
     size_t f32_rows;    /* rows of a panel, a multiple of 8 */

@@ -1,4 +1,5 @@
 /* NEON (Advanced SIMD), which every AArch64 CPU has. */
+#include "kernels/bits_loops.h"
 #include "kernels/pack_loops.h"
 #include "kernels/sets.h"
 
@@ -49,7 +50,8 @@ INLINE void add_terms(enum engram_op op, struct eight *sum, struct eight q, stru
     for (size_t j = 0; j < 4; j++) {
         float64x2_t left = op == ENGRAM_OP_DOT ? q.v[j] : vsubq_f64(q.v[j], x.v[j]);
         float64x2_t right = op == ENGRAM_OP_DOT ? x.v[j] : left;
-        sum->v[j] = vaddq_f64(sum->v[j], vmulq_f64(left, right));
+        float64x2_t term = op == ENGRAM_OP_ABSDIFF ? vabsq_f64(left) : vmulq_f64(left, right);
+        sum->v[j] = vaddq_f64(sum->v[j], term);
     }
 }
 
@@ -387,6 +389,8 @@ const struct engram_kernels engram_kernels_neon = {
     .name = "neon",
     .canonical_pairs = CANONICAL_PAIRS,
     .canonical_tile = CANONICAL_TILES,
+    .bits_pairs = BITS_PAIRS,
+    .bits_tile = BITS_TILES,
     .f32_tile = f32_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,

@@ -1,7 +1,9 @@
 /* The complete kernel table in plain C; the definition that the other sets are tested against. */
+#include "kernels/bits_loops.h"
 #include "kernels/pack_loops.h"
 #include "kernels/sets.h"
 
+#include <math.h>
 #include <stdbool.h>
 
 /* Query side 4 x base side 8: two SSE or NEON registers a row, found by the vectoriser. */
@@ -27,7 +29,7 @@ static inline __attribute__((always_inline)) double term(enum engram_op op, doub
         return q * x;
     }
     double difference = q - x;
-    return difference * difference;
+    return op == ENGRAM_OP_ABSDIFF ? fabs(difference) : difference * difference;
 }
 
 /* The canonical sum: element i into partial sum i mod 8, then the fixed tree. */
@@ -184,6 +186,8 @@ const struct engram_kernels engram_kernels_portable = {
     .name = "portable",
     .canonical_pairs = CANONICAL_PAIRS,
     .canonical_tile = CANONICAL_TILES,
+    .bits_pairs = BITS_PAIRS,
+    .bits_tile = BITS_TILES,
     .f32_tile = f32_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,

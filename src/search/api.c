@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/size.h"
+#include "search/filter.h"
 #include "search/unit.h"
 
 /* Checks what the two searches share and makes the internal request. */
@@ -29,12 +30,13 @@ static enum engram_status begin(const struct engram_prepared *prepared,
         return engram_fail(log, ENGRAM_ERR_USAGE, "k must be positive and limits not NaN");
     }
     if (options->min_similarity > -(double)INFINITY &&
-        engram_metric_op(options->metric) != ENGRAM_OP_DOT) {
+        !engram_metric_is_similarity(options->metric)) {
         return engram_fail(log, ENGRAM_ERR_USAGE, "metric %s has no similarity to limit",
                            engram_metric_name(options->metric));
     }
-    if ((unsigned)options->filter > ENGRAM_FILTER_INT) {
-        return engram_fail(log, ENGRAM_ERR_USAGE, "unknown filter");
+    status = engram_filter_check(options->filter, options->metric, log);
+    if (status != ENGRAM_OK) {
+        return status;
     }
     if ((options->base_groups == NULL) != (options->query_groups == NULL)) {
         return engram_fail(log, ENGRAM_ERR_USAGE, "groups are given for one side only");

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "kernels/bits.h"
+
 /* Pairs scored in one call of the canonical kernel; a few cache lines of results. */
 #define BATCH 256
 
@@ -16,8 +18,12 @@ static size_t step_candidates(const struct engram_block_context *context)
            filter->strip_queries(context->prepared);
 }
 
+/* Rows of bits stay packed, in words as large as a double. */
 static size_t wide_stride(const struct engram_prepared *prepared)
 {
+    if (engram_metric_of_bits(prepared->metric)) {
+        return engram_bits_words(prepared->dim);
+    }
     return (prepared->dim + 7) & ~(size_t)7;
 }
 
@@ -63,6 +69,24 @@ static bool take_scratch(struct engram_block *b, struct engram_scratch *scratch)
            (context->filter == NULL || b->filtered != NULL);
 }
 
+/* Query q of a block of bits. */
+static void load_bits(struct engram_block *b, size_t q, const void *row)
+{
+    const struct engram_block_context *context = b->context;
+    const struct engram_prepared *prepared = context->prepared;
+    uint64_t *words = engram_block_words(b) + q * b->stride;
+
+    engram_bits_load(row, prepared->dim, words);
+    b->usable[q] = true;
+    b->self_products[q] = (double)prepared->dim;
+    if (prepared->metric == ENGRAM_JACCARD) {
+        const struct engram_bit_rows one = {words, 0};
+        const struct engram_base_rows self = {row, 0};
+        prepared->kernels->bits_tile[ENGRAM_BIT_COMMON](&one, 1, &self, 1, prepared->dim,
+                                                        &b->self_products[q]);
+    }
+}
+
 /* Widens, checks, scales and packs the queries. */
 static void load_queries(struct engram_block *b)
 {
@@ -73,6 +97,10 @@ static void load_queries(struct engram_block *b)
     for (size_t q = 0; q < b->queries; q++) {
         double *wide = b->wide + q * b->stride;
         int64_t row = context->first_query + b->item->first_query + (int64_t)q;
+        if (set->dtype == ENGRAM_BITS) {
+            load_bits(b, q, engram_set_row(set, row));
+            continue;
+        }
         engram_row_widen(set->dtype, engram_set_row(set, row), prepared->dim, wide);
         struct engram_row_look look = engram_row_look(ENGRAM_F64, wide, prepared->dim);
         b->usable[q] = look.finite;
@@ -179,13 +207,46 @@ static void settle(struct engram_block *b, struct engram_candidate *pairs, doubl
     }
 }
 
+/* Canonical sums, or counts of bits, of listed pairs. */
+static void sum_pairs(const struct engram_block *b, const struct engram_candidate *pairs,
+                      size_t count)
+{
+    const struct engram_prepared *prepared = b->context->prepared;
+    const struct engram_kernels *kernels = prepared->kernels;
+    enum engram_metric metric = prepared->metric;
+    if (engram_metric_of_bits(metric)) {
+        const struct engram_bit_rows queries = {engram_block_words(b), b->stride};
+        kernels->bits_pairs[engram_metric_bit_op(metric)](&queries, &prepared->view, prepared->dim,
+                                                          pairs, count, b->raw);
+        return;
+    }
+    const struct engram_wide_rows queries = {b->wide, b->stride};
+    kernels->canonical_pairs[engram_metric_op(metric)][prepared->type](
+        &queries, &prepared->view, prepared->dim, pairs, count, b->raw);
+}
+
+/* The same of all queries with rows [first, first + rows). */
+static void sum_tile(const struct engram_block *b, size_t first, size_t rows)
+{
+    const struct engram_prepared *prepared = b->context->prepared;
+    const struct engram_kernels *kernels = prepared->kernels;
+    enum engram_metric metric = prepared->metric;
+    const struct engram_base_rows base = {prepared->view.data + first * prepared->view.stride,
+                                          prepared->view.stride};
+    if (engram_metric_of_bits(metric)) {
+        const struct engram_bit_rows queries = {engram_block_words(b), b->stride};
+        kernels->bits_tile[engram_metric_bit_op(metric)](&queries, b->queries, &base, rows,
+                                                         prepared->dim, b->raw);
+        return;
+    }
+    const struct engram_wide_rows queries = {b->wide, b->stride};
+    kernels->canonical_tile[engram_metric_op(metric)][prepared->type](&queries, b->queries, &base,
+                                                                      rows, prepared->dim, b->raw);
+}
+
 /* Scores the candidates found so far, as far as they are eligible; how many these are. */
 static size_t rescore(struct engram_block *b)
 {
-    const struct engram_prepared *prepared = b->context->prepared;
-    const struct engram_wide_rows queries = {b->wide, b->stride};
-    engram_canonical_pairs_fn score =
-        prepared->kernels->canonical_pairs[engram_metric_op(prepared->metric)][prepared->type];
     size_t kept = 0;
 
     for (size_t i = 0; i < b->candidate_count; i++) {
@@ -196,7 +257,7 @@ static size_t rescore(struct engram_block *b)
     b->counts->rescored += kept;
     for (size_t i = 0; i < kept; i += BATCH) {
         size_t count = kept - i < BATCH ? kept - i : BATCH;
-        score(&queries, &prepared->view, prepared->dim, b->candidates + i, count, b->raw);
+        sum_pairs(b, b->candidates + i, count);
         settle(b, b->candidates + i, b->raw, count);
     }
     return kept;
@@ -205,15 +266,10 @@ static size_t rescore(struct engram_block *b)
 void engram_block_score_all(struct engram_block *b, int64_t first, int64_t last)
 {
     const struct engram_prepared *prepared = b->context->prepared;
-    const struct engram_wide_rows queries = {b->wide, b->stride};
-    engram_canonical_tile_fn tile =
-        prepared->kernels->canonical_tile[engram_metric_op(prepared->metric)][prepared->type];
 
     for (int64_t r = first; r < last; r += ENGRAM_CANONICAL_ROWS) {
         size_t rows = (size_t)(last - r < ENGRAM_CANONICAL_ROWS ? last - r : ENGRAM_CANONICAL_ROWS);
-        struct engram_base_rows base = {prepared->view.data + (size_t)r * prepared->view.stride,
-                                        prepared->view.stride};
-        tile(&queries, b->queries, &base, rows, prepared->dim, b->raw);
+        sum_tile(b, (size_t)r, rows);
         b->counts->canonical += rows * b->queries;
         for (size_t q = 0; q < b->queries; q++) {
             double *raw = b->raw + q * rows; /* compacted in place: kept <= i */

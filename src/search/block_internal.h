@@ -28,6 +28,12 @@ struct engram_block {
     void *filtered; /* the filter's state; NULL without */
 };
 
+/* The queries of a search over bits: `stride` words each, in the place of `wide`. */
+static inline uint64_t *engram_block_words(const struct engram_block *b)
+{
+    return (uint64_t *)(void *)b->wide;
+}
+
 /* Starts a pass over the rows: the filter learns all limits, and strips whose queries are all done
  * are left out. */
 void engram_block_start_pass(struct engram_block *b);

@@ -1,5 +1,6 @@
 #include "search/filter.h"
 
+#include "base/log.h"
 #include "search/bound_int.h"
 
 /* Below these the packed copy costs more than it saves. */
@@ -22,9 +23,35 @@ const struct engram_filter_ops *engram_filter_ops(enum engram_filter filter)
     }
 }
 
-enum engram_filter engram_filter_choose(enum engram_filter filter, int64_t queries, int64_t rows,
-                                        int64_t dim)
+static const char *filter_name(enum engram_filter filter)
 {
+    const struct engram_filter_ops *ops = engram_filter_ops(filter);
+    return ops != NULL ? ops->name : "unknown";
+}
+
+enum engram_status engram_filter_check(enum engram_filter filter, enum engram_metric metric,
+                                       const struct engram_log *log)
+{
+    if ((unsigned)filter > ENGRAM_FILTER_INT) {
+        return engram_fail(log, ENGRAM_ERR_USAGE, "unknown filter");
+    }
+    /* All but float32 rest on a dot product. */
+    bool fits = filter == ENGRAM_FILTER_AUTO || filter == ENGRAM_FILTER_CANONICAL ||
+                engram_metric_dots(metric) || (metric == ENGRAM_L1 && filter == ENGRAM_FILTER_F32);
+    if (!fits) {
+        return engram_fail(log, ENGRAM_ERR_USAGE,
+                           "filter %s is not for metric %s; leave the choice to auto",
+                           filter_name(filter), engram_metric_name(metric));
+    }
+    return ENGRAM_OK;
+}
+
+enum engram_filter engram_filter_choose(enum engram_filter filter, enum engram_metric metric,
+                                        int64_t queries, int64_t rows, int64_t dim)
+{
+    if (!engram_metric_dots(metric)) {
+        return ENGRAM_FILTER_CANONICAL;
+    }
     if (filter == ENGRAM_FILTER_AUTO) {
         if (queries <= FEW_QUERIES || rows <= FEW_ROWS) {
             return ENGRAM_FILTER_CANONICAL;

@@ -42,9 +42,13 @@ const struct engram_filter_ops *engram_filter_ops(enum engram_filter filter);
 extern const struct engram_filter_ops engram_f32_filter;
 extern const struct engram_filter_ops engram_int_filter;
 
+/* USAGE when there is no such filter, or none for the metric. */
+enum engram_status engram_filter_check(enum engram_filter filter, enum engram_metric metric,
+                                       const struct engram_log *log);
+
 /* The filter that would run: `filter` itself where it can, or what AUTO means. */
-enum engram_filter engram_filter_choose(enum engram_filter filter, int64_t queries, int64_t rows,
-                                        int64_t dim);
+enum engram_filter engram_filter_choose(enum engram_filter filter, enum engram_metric metric,
+                                        int64_t queries, int64_t rows, int64_t dim);
 
 /* What a search uses of what was packed: everything but an explicit CANONICAL. Once packed, even a
  * single query reads a quarter of the bytes that way. */

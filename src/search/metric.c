@@ -26,6 +26,11 @@ static const struct {
     {"l2", ENGRAM_L2},
     {"euclidean", ENGRAM_L2},
     {"sqeuclidean", ENGRAM_SQEUCLIDEAN},
+    {"l1", ENGRAM_L1},
+    {"manhattan", ENGRAM_L1},
+    {"cityblock", ENGRAM_L1},
+    {"hamming", ENGRAM_HAMMING},
+    {"jaccard", ENGRAM_JACCARD},
 };
 #define METRIC_COUNT (sizeof METRICS / sizeof METRICS[0])
 

@@ -20,6 +20,7 @@ static inline struct engram_order engram_metric_order(enum engram_metric metric)
 {
     switch (metric) {
     case ENGRAM_COSINE:
+    case ENGRAM_JACCARD:
         return (struct engram_order){1.0, -1.0};
     case ENGRAM_IP:
         return (struct engram_order){0.0, -1.0};
@@ -35,17 +36,44 @@ static inline double engram_key(struct engram_order order, double score)
 
 static inline enum engram_op engram_metric_op(enum engram_metric metric)
 {
-    return metric == ENGRAM_COSINE || metric == ENGRAM_IP ? ENGRAM_OP_DOT : ENGRAM_OP_SQDIFF;
+    return metric == ENGRAM_COSINE || metric == ENGRAM_IP ? ENGRAM_OP_DOT
+           : metric == ENGRAM_L1                          ? ENGRAM_OP_ABSDIFF
+                                                          : ENGRAM_OP_SQDIFF;
 }
 
-static inline bool engram_metric_valid(enum engram_metric metric)
+/* The metrics of rows of bits, and what they count. */
+static inline bool engram_metric_of_bits(enum engram_metric metric)
+{
+    return metric == ENGRAM_HAMMING || metric == ENGRAM_JACCARD;
+}
+
+static inline enum engram_bit_op engram_metric_bit_op(enum engram_metric metric)
+{
+    return metric == ENGRAM_JACCARD ? ENGRAM_BIT_COMMON : ENGRAM_BIT_DIFFERENT;
+}
+
+/* Whether the score rests on a dot product (l2 by expansion). */
+static inline bool engram_metric_dots(enum engram_metric metric)
 {
     return metric == ENGRAM_COSINE || metric == ENGRAM_IP || metric == ENGRAM_L2 ||
            metric == ENGRAM_SQEUCLIDEAN;
 }
 
-/* The canonical score; qq and xx are the canonical self products (cosine only).
- * sqrt(n * n) is n in IEEE arithmetic, so identical rows score exactly 1. */
+/* Whether the score is a similarity: the larger, the nearer. */
+static inline bool engram_metric_is_similarity(enum engram_metric metric)
+{
+    return metric == ENGRAM_COSINE || metric == ENGRAM_IP || metric == ENGRAM_JACCARD;
+}
+
+static inline bool engram_metric_valid(enum engram_metric metric)
+{
+    return (unsigned)metric <= ENGRAM_JACCARD;
+}
+
+/* The canonical score from the canonical sum or count. qq and xx are the query's and the row's
+ * own: under cosine the canonical self products (sqrt(n * n) is n in IEEE arithmetic, so identical
+ * rows score exactly 1), under jaccard how many bits they hold, under hamming qq is the dimension.
+ * Counts are exact in float64. */
 static inline double engram_score(enum engram_metric metric, double raw, double qq, double xx)
 {
     switch (metric) {
@@ -59,6 +87,12 @@ static inline double engram_score(enum engram_metric metric, double raw, double 
     }
     case ENGRAM_L2:
         return sqrt(raw);
+    case ENGRAM_HAMMING:
+        return qq == 0 ? 0 : raw / qq;
+    case ENGRAM_JACCARD: {
+        double either = qq + xx - raw;
+        return either == 0 ? 0 : raw / either;
+    }
     default:
         return raw;
     }

@@ -168,7 +168,7 @@ enum engram_status engram_partial_deserialize(const unsigned char *bytes, size_t
         header[i] = engram_load64le(bytes + 8 * i);
     }
     words -= HEADER_WORDS + 1;
-    if (header[0] != MAGIC || header[1] != VERSION || header[2] > ENGRAM_SQEUCLIDEAN ||
+    if (header[0] != MAGIC || header[1] != VERSION || header[2] > ENGRAM_JACCARD ||
         header[3] > INT64_MAX || header[4] > words || header[5] == 0 || header[5] > INT64_MAX ||
         (words - header[4]) % 2 != 0) {
         return engram_fail(log, ENGRAM_ERR_DATA, "%s: unusable header", damaged);

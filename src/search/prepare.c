@@ -182,6 +182,10 @@ static enum engram_status take_rows(struct engram_prepared *prepared, const stru
                                     const char *what, int64_t first_row, int team, double *wide_all,
                                     double *largest, const struct engram_log *log)
 {
+    if (base->dtype == ENGRAM_BITS) {
+        engram_bits_take(prepared, base, team, (uint64_t *)(void *)wide_all);
+        return ENGRAM_OK;
+    }
     struct survey survey = survey_rows(prepared, base, team);
     bool borrowed = (base->dtype == ENGRAM_F32 || base->dtype == ENGRAM_F64) && !survey.needs_scale;
     prepared->skipped = survey.skipped;
@@ -214,15 +218,16 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
                                const struct engram_search_options *options, int team)
 {
     const struct engram_log *log = &options->log;
+    bool products = prepared->metric == ENGRAM_COSINE || prepared->metric == ENGRAM_JACCARD;
     double *wide_all = calloc((prepared->dim + 8) * (size_t)team, sizeof *wide_all);
     double largest = 0;
     /* Whole panels of any kernel set are covered, so that the tile reads zeros past the end. */
     prepared->live = calloc((size_t)base->rows / 8 + ENGRAM_INT_ROWS_MAX, 1);
-    if (prepared->metric == ENGRAM_COSINE) {
+    if (products) {
         prepared->self_products = calloc((size_t)base->rows + 1, sizeof(double));
     }
     if (wide_all == NULL || prepared->live == NULL ||
-        (prepared->metric == ENGRAM_COSINE && prepared->self_products == NULL)) {
+        (products && prepared->self_products == NULL)) {
         free(wide_all);
         return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for the base");
     }
@@ -235,7 +240,7 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
     }
     /* A prepared set is made to be searched often: AUTO means many queries here. */
     enum engram_filter filter =
-        engram_filter_choose(options->filter, INT64_MAX, base->rows, base->dim);
+        engram_filter_choose(options->filter, prepared->metric, INT64_MAX, base->rows, base->dim);
     if (status == ENGRAM_OK && filter == ENGRAM_FILTER_INT) {
         status = engram_int_pack_make(prepared, largest, team, log);
         if (status == ENGRAM_OK && options->filter == ENGRAM_FILTER_AUTO &&
@@ -264,11 +269,14 @@ enum engram_status engram_prepare_named(const struct engram_set *base, const cha
     }
     *prepared = NULL;
     enum engram_status status = engram_set_check(base, what, &options->log, &set);
-    if (status == ENGRAM_OK && (unsigned)options->filter > ENGRAM_FILTER_INT) {
-        status = engram_fail(&options->log, ENGRAM_ERR_USAGE, "unknown filter");
-    }
     if (status == ENGRAM_OK && !engram_metric_valid(options->metric)) {
         status = engram_fail(&options->log, ENGRAM_ERR_USAGE, "unknown metric");
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_filter_check(options->filter, options->metric, &options->log);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_set_check_metric(&set, what, options->metric, &options->log);
     }
     if (status == ENGRAM_OK) {
         status = engram_kernels_select(options->isa, &options->log, &kernels);

@@ -42,7 +42,7 @@ struct engram_prepared {
     struct engram_base_rows view; /* the caller's memory or `owned` */
     void *owned;
     size_t owned_bytes;
-    double *self_products; /* canonical xx a row; cosine only, else NULL */
+    double *self_products; /* xx of engram_score; cosine and jaccard, else NULL */
     uint8_t *live;         /* bit r: row r is finite and may be an answer; zero past the end */
     bool masked;           /* some rows may be none although they are finite */
     int64_t skipped;       /* rows that are not finite */
@@ -55,12 +55,25 @@ static inline bool engram_prepared_live(const struct engram_prepared *prepared, 
     return (prepared->live[row >> 3] >> (row & 7) & 1) != 0;
 }
 
+/* The elements of `view`. */
+static inline enum engram_dtype engram_prepared_dtype(const struct engram_prepared *prepared)
+{
+    return engram_metric_of_bits(prepared->metric) ? ENGRAM_BITS
+           : prepared->type == ENGRAM_WORK_F32     ? ENGRAM_F32
+                                                   : ENGRAM_F64;
+}
+
 /* engram_prepare for a caller who has a name for the base and for its rows: `what` and `first_row`
  * (number of the first row) appear in messages. */
 enum engram_status engram_prepare_named(const struct engram_set *base, const char *what,
                                         int64_t first_row,
                                         const struct engram_search_options *options,
                                         struct engram_prepared **prepared);
+
+/* prepare_bits.c: takes rows of bits where they lie; live bits and self products. `room` holds a
+ * row in words. */
+void engram_bits_take(struct engram_prepared *prepared, const struct engram_set *base, int team,
+                      uint64_t *room);
 
 /* Bytes of the packed copy for a plan. */
 size_t engram_f32_pack_bytes(const struct engram_kernels *kernels, enum engram_metric metric,

@@ -9,7 +9,8 @@
 enum engram_status engram_set_check(const struct engram_set *set, const char *what,
                                     const struct engram_log *log, struct engram_set *checked)
 {
-    size_t element = set == NULL ? 0 : engram_dtype_size(set->dtype);
+    bool bits = set != NULL && set->dtype == ENGRAM_BITS;
+    size_t element = set == NULL ? 0 : bits ? 1 : engram_dtype_size(set->dtype);
     size_t bytes;
     if (element == 0) {
         return engram_fail(log, ENGRAM_ERR_USAGE, "%s: no set, or unknown element type", what);
@@ -21,10 +22,11 @@ enum engram_status engram_set_check(const struct engram_set *set, const char *wh
                            "(at most %" PRId64 " x %" PRId64 ")",
                            what, set->rows, set->dim, ENGRAM_ROWS_MAX, ENGRAM_DIM_MAX);
     }
+    size_t row_bytes = engram_row_bytes(set->dtype, set->dim);
     if (set->stride == 0) {
-        checked->stride = (size_t)set->dim * element;
+        checked->stride = row_bytes;
     }
-    if (checked->stride < (size_t)set->dim * element || checked->stride % element != 0 ||
+    if (checked->stride < row_bytes || checked->stride % element != 0 ||
         !engram_size_mul((size_t)set->rows, checked->stride, &bytes)) {
         return engram_fail(log, ENGRAM_ERR_USAGE, "%s: stride of %zu bytes is out of range", what,
                            set->stride);
@@ -36,6 +38,22 @@ enum engram_status engram_set_check(const struct engram_set *set, const char *wh
         return engram_fail(log, ENGRAM_ERR_USAGE, "%s: data is not aligned to its elements", what);
     }
     return ENGRAM_OK;
+}
+
+enum engram_status engram_set_check_metric(const struct engram_set *set, const char *what,
+                                           enum engram_metric metric, const struct engram_log *log)
+{
+    if ((set->dtype == ENGRAM_BITS) == engram_metric_of_bits(metric)) {
+        return ENGRAM_OK;
+    }
+    if (set->dtype == ENGRAM_BITS) {
+        return engram_fail(log, ENGRAM_ERR_USAGE,
+                           "%s: metric %s compares numbers, and these are bits; metrics hamming "
+                           "and jaccard compare bits",
+                           what, engram_metric_name(metric));
+    }
+    return engram_fail(log, ENGRAM_ERR_USAGE, "%s: metric %s compares bits, and these are %s", what,
+                       engram_metric_name(metric), engram_dtype_name(set->dtype));
 }
 
 enum engram_work_type engram_work_type_of(enum engram_dtype dtype)
@@ -153,6 +171,8 @@ struct engram_row_look engram_row_look(enum engram_dtype dtype, const void *row,
         return look_u64(row, dim, true);
     case ENGRAM_U64:
         return look_u64(row, dim, false);
+    case ENGRAM_BITS:
+        return (struct engram_row_look){true, true, 1};
     default: {
         /* Small types: element by element is fast enough. */
         struct engram_row_look look = {true, true, 0};

@@ -9,6 +9,11 @@
 enum engram_status engram_set_check(const struct engram_set *set, const char *what,
                                     const struct engram_log *log, struct engram_set *checked);
 
+/* USAGE when the metric does not go with the elements of a set: bits with hamming and jaccard,
+ * numbers with the others. */
+enum engram_status engram_set_check_metric(const struct engram_set *set, const char *what,
+                                           enum engram_metric metric, const struct engram_log *log);
+
 static inline const void *engram_set_row(const struct engram_set *set, int64_t row)
 {
     return (const unsigned char *)set->data + (size_t)row * set->stride;

@@ -33,7 +33,11 @@ enum engram_status engram_queries_check(const struct engram_prepared *prepared,
                            "%s: %" PRId64 " dimensions, but the base has %zu", queries->what,
                            set->dim, prepared->dim);
     }
-    enum engram_status status = engram_team_size(request->threads, &request->log, &team);
+    enum engram_status status =
+        engram_set_check_metric(set, queries->what, prepared->metric, &request->log);
+    if (status == ENGRAM_OK) {
+        status = engram_team_size(request->threads, &request->log, &team);
+    }
     if (status != ENGRAM_OK) {
         return status;
     }
@@ -234,7 +238,7 @@ static bool is_symmetric(const struct engram_prepared *prepared, int64_t base_fi
     return request->self && first == 0 && last == queries->set.rows && last == prepared->rows &&
            queries->first_row == base_first_row && prepared->owned == NULL &&
            queries->set.data == (const void *)prepared->view.data &&
-           queries->set.dtype == (prepared->type == ENGRAM_WORK_F32 ? ENGRAM_F32 : ENGRAM_F64) &&
+           queries->set.dtype == engram_prepared_dtype(prepared) &&
            queries->set.stride == prepared->view.stride && !prepared->masked &&
            request->base_groups == request->query_groups;
 }

@@ -16,7 +16,8 @@ differ by no more than LOOSE_BOUND times the scale of the pair.
 
 import numpy as np
 
-METRICS = ("cosine", "ip", "l2", "sqeuclidean")
+METRICS = ("cosine", "ip", "l2", "sqeuclidean", "l1")  # of numbers
+BIT_METRICS = ("hamming", "jaccard")  # of rows of zeros and ones
 SCALE_LOW = 2.0**-240
 SCALE_HIGH = 2.0**240
 # Elements of the temporaries below: small enough to stay in the cache.
@@ -78,8 +79,24 @@ def cosine_scaled(wide):
     return wide
 
 
+def bit_scores(queries, base, metric):
+    """The same of rows of zeros and ones: counts are integers, and there is one division."""
+    q = np.asarray(queries) != 0
+    x = np.asarray(base) != 0
+    both = q.astype(np.int64) @ x.T.astype(np.int64)
+    sizes = q.sum(axis=1)[:, None] + x.sum(axis=1)[None, :]
+    if metric == "hamming":
+        score = (sizes - 2 * both) / max(1, q.shape[1])
+        return score, score
+    score = np.zeros(both.shape)
+    np.divide(both, sizes - both, out=score, where=sizes != both)
+    return score, 1.0 - score
+
+
 def scores(queries, base, metric):
     """(score, key) of every pair, float64. Non-finite rows count as zero here; mask them."""
+    if metric in BIT_METRICS:
+        return bit_scores(queries, base, metric)
     q = widen(queries)
     x = widen(base)
     with np.errstate(all="ignore"):
@@ -94,6 +111,8 @@ def scores(queries, base, metric):
             if metric == "l2":
                 score = np.sqrt(score)
             key = score
+        elif metric == "l1":
+            score = key = _sum_over_pairs(q, x, lambda a, b: np.abs(a - b))
         elif metric == "ip":
             score = _sum_over_pairs(q, x, np.multiply)
             key = -score
@@ -213,7 +232,8 @@ def loose_keys(queries, base, metric):
             return 1 - cos, np.ones_like(dot)
         key = np.empty((len(q), len(x)), dtype=np.longdouble)
         for i in range(len(q)):
-            key[i] = ((x - q[i]) ** 2).sum(axis=1)
+            apart = x - q[i]
+            key[i] = (np.abs(apart) if metric == "l1" else apart**2).sum(axis=1)
         if metric == "l2":
             key = np.sqrt(key)
         return key, key.copy()

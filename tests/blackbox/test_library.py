@@ -14,7 +14,7 @@ import oracle
 from support import Skip, binary, first_difference, kernel_sets, same_bits
 
 DTYPES = ("f4", "f8", "f2", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
-METRIC = {"cosine": 0, "ip": 1, "l2": 2, "sqeuclidean": 3}
+METRIC = {"cosine": 0, "ip": 1, "l2": 2, "sqeuclidean": 3, "l1": 4}
 FILTERS = {"auto": 0, "canonical": 1, "f32": 2}
 OK, DATA, USAGE, CANCELLED = 0, 3, 2, 10
 
@@ -239,6 +239,7 @@ def test_pairs_every_bit(t):
     for metric, limits in (
         ("l2", {"max_distance": 4.0}),
         ("sqeuclidean", {"max_distance": 16.0}),
+        ("l1", {"max_distance": 11.0}),
         ("ip", {"min_similarity": 2.0}),
         ("cosine", {"min_similarity": 0.25, "max_distance": 0.7}),
     ):
@@ -317,7 +318,7 @@ def test_errors(t):
     search.close()
     t.check(Search(base, metric="l2", isa="sse9").status == USAGE, "unknown isa")
     base[7, 2] = -1e151
-    for metric, status in (("l2", DATA), ("ip", DATA), ("sqeuclidean", DATA), ("cosine", OK)):
+    for metric, status in (("l2", DATA), ("ip", DATA), ("sqeuclidean", DATA), ("l1", DATA), ("cosine", OK)):
         search = Search(base, metric=metric)
         t.check(search.status == status, f"{metric}: {search.status}, expected {status}")
         if status == DATA:
@@ -346,7 +347,7 @@ int main(void)
     static float rows[4][3] = {{1e-40f, 2e-42f, 0}, {3e-41f, 0, 1e-44f}, {0, 0, 0}, {1e-39f, 0, 0}};
     struct engram_set set = {rows, ENGRAM_F32, 4, 3, 0};
     struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
-    for (int metric = 0; metric < 4; metric++) {
+    for (int metric = 0; metric < 5; metric++) {
         for (int filter = 0; filter < 3; filter++) {
             for (int flush = 0; flush < 2; flush++) {
                 struct engram_prepared *prepared = NULL;
@@ -393,7 +394,7 @@ int main(void)
     t.require(done.returncode == 0, f"exit {done.returncode}: {done.stderr}")
     rows = np.array([[1e-40, 2e-42, 0], [3e-41, 0, 1e-44], [0, 0, 0], [1e-39, 0, 0]], np.float32)
     lines = [line.split() for line in done.stdout.splitlines()]
-    t.check(len(lines) == 24, f"{len(lines)} lines")
+    t.check(len(lines) == 30, f"{len(lines)} lines")
     for metric, filter_name, kept, *entries in lines:
         answers = oracle.answer(rows, rows, oracle.METRICS[int(metric)], k=4)
         want = [
@@ -485,7 +486,7 @@ def test_fuzz(t):
             score, key = oracle.scores(queries, base, metric)
             toward = float(t.random.choice([-np.inf, np.inf]))
             for limit, of in (("max_distance", key), ("min_similarity", score)):
-                if limit == "min_similarity" and metric in ("l2", "sqeuclidean"):
+                if limit == "min_similarity" and metric in ("l2", "sqeuclidean", "l1"):
                     continue
                 if t.random.random() < 0.7:
                     value = float(t.random.choice(of.ravel()))

@@ -149,7 +149,9 @@ static void check_canonical(const struct engram_kernels *set)
         {{"canonical pairs, dot, f32", "canonical tile, dot, f32"},
          {"canonical pairs, dot, f64", "canonical tile, dot, f64"}},
         {{"canonical pairs, sqdiff, f32", "canonical tile, sqdiff, f32"},
-         {"canonical pairs, sqdiff, f64", "canonical tile, sqdiff, f64"}}};
+         {"canonical pairs, sqdiff, f64", "canonical tile, sqdiff, f64"}},
+        {{"canonical pairs, absdiff, f32", "canonical tile, absdiff, f32"},
+         {"canonical pairs, absdiff, f64", "canonical tile, absdiff, f64"}}};
     const struct engram_kernels *portable = &engram_kernels_portable;
     struct canonical c;
     c.query_memory = room(WIDE * (DEPTH_MAX + 4) * sizeof(double));

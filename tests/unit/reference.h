@@ -88,6 +88,15 @@ static inline double reference_sum(bool dot, const double *q, const double *x, s
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
+static inline double reference_l1(const double *q, const double *x, size_t dim)
+{
+    double s[8] = {0};
+    for (size_t i = 0; i < dim; i++) {
+        s[i % 8] += fabs(q[i] - x[i]);
+    }
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
 static inline bool reference_finite(const double *row, size_t dim)
 {
     for (size_t i = 0; i < dim; i++) {
@@ -116,11 +125,37 @@ static inline double *reference_scaled(const double *row, size_t dim)
     return copy;
 }
 
+/* Rows of zeros and ones. */
+static inline double reference_bits(enum engram_metric metric, const double *q, const double *x,
+                                    size_t dim)
+{
+    size_t different = 0;
+    size_t both = 0;
+    size_t either = 0;
+    for (size_t i = 0; i < dim; i++) {
+        bool a = q[i] != 0;
+        bool b = x[i] != 0;
+        different += a != b;
+        both += a && b;
+        either += a || b;
+    }
+    if (metric == ENGRAM_HAMMING) {
+        return dim == 0 ? 0 : (double)different / (double)dim;
+    }
+    return either == 0 ? 0 : (double)both / (double)either;
+}
+
 static inline double reference_score(enum engram_metric metric, const double *q, const double *x,
                                      size_t dim)
 {
+    if (metric == ENGRAM_HAMMING || metric == ENGRAM_JACCARD) {
+        return reference_bits(metric, q, x, dim);
+    }
     if (metric == ENGRAM_IP) {
         return reference_sum(true, q, x, dim);
+    }
+    if (metric == ENGRAM_L1) {
+        return reference_l1(q, x, dim);
     }
     if (metric != ENGRAM_COSINE) {
         double sum = reference_sum(false, q, x, dim);
@@ -137,7 +172,8 @@ static inline double reference_score(enum engram_metric metric, const double *q,
 
 static inline double reference_key(enum engram_metric metric, double score)
 {
-    double key = metric == ENGRAM_COSINE ? 1 - score : metric == ENGRAM_IP ? -score : score;
+    bool one_less = metric == ENGRAM_COSINE || metric == ENGRAM_JACCARD;
+    double key = one_less ? 1 - score : metric == ENGRAM_IP ? -score : score;
     return key == 0 ? 0 : key;
 }
 
@@ -148,9 +184,24 @@ static inline bool same_bits(double a, double b)
 
 static inline const char *const *metric_names(void)
 {
-    static const char *const names[] = {"cosine", "ip", "l2", "sqeuclidean"};
+    static const char *const names[] = {"cosine", "ip",      "l2",     "sqeuclidean",
+                                        "l1",     "hamming", "jaccard"};
     return names;
 }
-#define METRICS 4
+#define FILTERS 4
+#define METRICS 5 /* those of numbers */
+
+/* Whether a filter goes with a metric of numbers, from the text of <engram/search.h>. */
+static inline bool filter_fits(enum engram_filter filter, enum engram_metric metric)
+{
+    return metric != ENGRAM_L1 || filter <= ENGRAM_FILTER_F32;
+}
+
+/* Any filter that goes with the metric. */
+static inline enum engram_filter any_filter(enum engram_metric metric)
+{
+    enum engram_filter filter = (enum engram_filter)random_below(FILTERS);
+    return filter_fits(filter, metric) ? filter : ENGRAM_FILTER_AUTO;
+}
 
 #endif

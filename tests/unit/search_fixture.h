@@ -11,7 +11,6 @@
 #include "reference.h"
 
 #define DTYPES 11
-#define FILTERS 4
 #define NO_K INT64_MAX
 
 /* Restarts the program once with OpenMP threads that sleep while they wait: on a busy machine a

@@ -245,10 +245,12 @@ static void test_metric(void **state)
         const char *text;
         int metric; /* -1: refused */
     } cases[] = {
-        {"euclidean", ENGRAM_L2}, {"l2", ENGRAM_L2},         {"dot", ENGRAM_IP},
-        {"ip", ENGRAM_IP},        {"cosine", ENGRAM_COSINE}, {"sqeuclidean", ENGRAM_SQEUCLIDEAN},
-        {"Euclidean", ENGRAM_L2}, {"jaccard", -1},           {"hamming", -1},
-        {"some\nthing", -1},
+        {"euclidean", ENGRAM_L2},     {"l2", ENGRAM_L2},
+        {"dot", ENGRAM_IP},           {"ip", ENGRAM_IP},
+        {"cosine", ENGRAM_COSINE},    {"sqeuclidean", ENGRAM_SQEUCLIDEAN},
+        {"Euclidean", ENGRAM_L2},     {"jaccard", ENGRAM_JACCARD},
+        {"hamming", ENGRAM_HAMMING},  {"manhattan", ENGRAM_L1},
+        {"normalized_euclidean", -1}, {"some\nthing", -1},
     };
 
     (void)state;

@@ -192,6 +192,7 @@ static void fill(struct operands *o, enum engram_work_type type, size_t dim, enu
             const double *row = q + a * query_stride;
             o->expected[ENGRAM_OP_DOT][a][r] = reference_sum(true, row, wide[r], dim);
             o->expected[ENGRAM_OP_SQDIFF][a][r] = reference_sum(false, row, wide[r], dim);
+            o->expected[ENGRAM_OP_ABSDIFF][a][r] = reference_l1(row, wide[r], dim);
         }
     }
     o->queries = (struct engram_wide_rows){q, query_stride};
@@ -293,8 +294,10 @@ static void test_canonical_single_rows(void **state)
                 struct engram_base_rows base = {x, dim * element};
                 for (size_t i = 0; (set = engram_kernels_at(i)) != NULL; i++) {
                     double raw[2] = {-1, -1};
-                    set->canonical_pairs[dim % 2][type](&queries, &base, dim, &pair, 1, raw);
-                    set->canonical_tile[dim % 2][type](&queries, 1, &base, 1, dim, raw + 1);
+                    set->canonical_pairs[dim % ENGRAM_OPS][type](&queries, &base, dim, &pair, 1,
+                                                                 raw);
+                    set->canonical_tile[dim % ENGRAM_OPS][type](&queries, 1, &base, 1, dim,
+                                                                raw + 1);
                     assert_true(same_bits(raw[0], 0) && same_bits(raw[1], 0));
                 }
             }

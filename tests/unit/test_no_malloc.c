@@ -139,6 +139,9 @@ static void check_shape(int64_t query_rows, int64_t base_rows, int64_t dim)
         struct matrix base = matrix_make(ENGRAM_F32, base_rows, dim, 0, KIND_PLAIN, false);
         struct matrix queries = matrix_make(ENGRAM_F64, query_rows, dim, 0, KIND_PLAIN, false);
         for (int filter = ENGRAM_FILTER_CANONICAL; filter < FILTERS; filter++) {
+            if (!filter_fits((enum engram_filter)filter, (enum engram_metric)metric)) {
+                continue;
+            }
             struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
             struct engram_prepared *prepared = NULL;
             options.metric = (enum engram_metric)metric;

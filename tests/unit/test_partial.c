@@ -30,8 +30,8 @@ static struct problem any_problem(void)
         for (int r = 0; r < BASE; r++) {
             /* Few values, so that there are ties; some of both zeros. */
             double score = random_below(3) == 0 ? random_signed() : (double)random_in(-2, 2) / 4;
-            p.scores[q][r] =
-                p.metric == ENGRAM_L2 || p.metric == ENGRAM_SQEUCLIDEAN ? fabs(score) : score;
+            bool similarity = p.metric == ENGRAM_COSINE || p.metric == ENGRAM_IP;
+            p.scores[q][r] = similarity ? score : fabs(score);
         }
     }
     return p;

@@ -70,7 +70,7 @@ static void run(const struct matrix *base, const struct matrix *queries, const s
     char context[200];
     struct engram_prepared *prepared = NULL;
     struct answer a = {.pairs = random_below(2) == 0};
-    options->filter = (enum engram_filter)random_below(FILTERS);
+    options->filter = any_filter(options->metric);
     options->isa = any_isa();
     options->threads = (int)random_in(1, 4);
     if (a.pairs && random_below(2) == 0) {
@@ -86,7 +86,7 @@ static void run(const struct matrix *base, const struct matrix *queries, const s
     EXPECT(engram_prepare(&base->set, options, &prepared) == ENGRAM_OK);
     if (random_below(3) == 0) {
         /* Another one than the base was packed for. */
-        options->filter = (enum engram_filter)random_below(FILTERS);
+        options->filter = any_filter(options->metric);
     }
     answer_run(&a, prepared, &queries->set, options);
     answer_check(&a, o, options, context);
@@ -248,7 +248,7 @@ static void test_other_floating_point_mode(void **state)
         struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
         struct answer a = {.pairs = random_below(2) == 0};
         options.metric = (enum engram_metric)random_below(METRICS);
-        options.filter = (enum engram_filter)random_below(FILTERS);
+        options.filter = any_filter(options.metric);
         options.isa = any_isa();
         options.threads = (int)random_in(1, 4);
         /* Few queries on many rows are cut into segments, whose answers meet at the end. */

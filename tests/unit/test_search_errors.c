@@ -64,7 +64,7 @@ static void test_prepare_usage(void **state)
     set = GOOD;                                                                                    \
     set.field = (value);                                                                           \
     refuse_prepare(&set, defaults(), ENGRAM_ERR_USAGE, words)
-    REFUSE_SET(dtype, (enum engram_dtype)11, "element type");
+    REFUSE_SET(dtype, (enum engram_dtype)12, "element type");
     REFUSE_SET(dtype, (enum engram_dtype) - 1, "element type");
     REFUSE_SET(rows, -1, "out of range");
     REFUSE_SET(rows, (int64_t)1 << 31, "out of range");
@@ -80,7 +80,7 @@ static void test_prepare_usage(void **state)
     REFUSE_SET(data, (const char *)VALUES + 2, "aligned");
 #undef REFUSE_SET
     options = defaults();
-    options.metric = (enum engram_metric)4;
+    options.metric = (enum engram_metric)7;
     refuse_prepare(&GOOD, options, ENGRAM_ERR_USAGE, "metric");
     options = defaults();
     options.isa = "sse9";

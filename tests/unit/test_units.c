@@ -59,7 +59,7 @@ static struct engram_partial search_slabs(const struct engram_set *base, size_t 
         struct engram_prepared *prepared = NULL;
         struct engram_partial part;
         struct engram_search_stats stats = {0};
-        request.filter = (enum engram_filter)random_below(FILTERS);
+        request.filter = any_filter(options->metric);
         request.threads = (int)random_in(1, 3);
         assert_int_equal(engram_prepare(&slab, options, &prepared), ENGRAM_OK);
         assert_int_equal(engram_unit_search(prepared, at[s], rows, first, last, &request,
@@ -177,7 +177,7 @@ static void test_rounds(void **state)
             options.k = NO_K;
             options.threads = threads;
             options.max_distance = (double)random_in(1, 5);
-            options.filter = (enum engram_filter)random_below(FILTERS);
+            options.filter = any_filter(options.metric);
             options.progress = watch;
             options.progress_context = &progress;
             engram_pairs_first_room = rooms[i];

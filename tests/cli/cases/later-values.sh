@@ -1,7 +1,4 @@
 . "$LIB"
-for metric in l1 manhattan cityblock hamming jaccard; do
-    try_quietly --metric $metric words.h5 out.h5
-done
 try_quietly --filter prefix words.h5 out.h5
 try_quietly merge part1.h5 part2.h5 out.h5
 try_quietly merge --help
