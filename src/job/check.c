@@ -6,6 +6,9 @@
 static double element(const struct engram_set *set, int64_t row, int64_t i)
 {
     const unsigned char *data = (const unsigned char *)set->data + (size_t)row * set->stride;
+    if (set->dtype == ENGRAM_BITS) {
+        return (data[i / 8] & 128 >> i % 8) != 0 ? 1 : 0;
+    }
     return set->dtype == ENGRAM_F32 ? (double)((const float *)(const void *)data)[i]
                                     : ((const double *)(const void *)data)[i];
 }
@@ -23,6 +26,24 @@ static bool load_row(const struct engram_set *set, int64_t row, double *out, dou
     return finite;
 }
 
+/* The keys of rows of zeros and ones; two divisions at most, each good to 2^-53. */
+static double bit_key(enum engram_metric metric, const double *q, const double *x, int64_t dim,
+                      double *error)
+{
+    int64_t unlike = 0;
+    int64_t shared = 0;
+    for (int64_t i = 0; i < dim; i++) {
+        unlike += q[i] != x[i];
+        shared += q[i] == 1 && x[i] == 1;
+    }
+    *error = 0x1p-51;
+    if (metric == ENGRAM_HAMMING) {
+        return dim > 0 ? (double)unlike / (double)dim : 0;
+    }
+    /* The jaccard distance: of the bits set in either, the share that is not in both. */
+    return unlike + shared > 0 ? (double)unlike / (double)(unlike + shared) : 1;
+}
+
 /* Key and similarity of a pair by textbook formulas; `error` bounds what float64 rounding can do
  * to this key and to the canonical one together: each sums dim terms, so each errs by at most
  * (dim + 8) 2^-53 of the sum of magnitudes. */
@@ -34,6 +55,7 @@ static double plain_key(enum engram_metric metric, const double *q, double q_sca
     double magnitude = 0;
     double squares[2] = {0, 0};
     double apart = 0;
+    double steps = 0;
     /* Cosine does not depend on scale; without it, 1e300 squared would be infinite. */
     double qs = metric == ENGRAM_COSINE && q_scale > 0 ? q_scale : 1;
     double xs = metric == ENGRAM_COSINE && x_scale > 0 ? x_scale : 1;
@@ -46,8 +68,15 @@ static double plain_key(enum engram_metric metric, const double *q, double q_sca
         squares[0] += a * a;
         squares[1] += b * b;
         apart += (q[i] - x[i]) * (q[i] - x[i]);
+        steps += fabs(q[i] - x[i]);
     }
     switch (metric) {
+    case ENGRAM_HAMMING:
+    case ENGRAM_JACCARD:
+        return bit_key(metric, q, x, dim, error);
+    case ENGRAM_L1:
+        *error = unit * steps;
+        return steps;
     case ENGRAM_COSINE:
         *error = 4 * unit;
         if (squares[0] == 0 || squares[1] == 0) {

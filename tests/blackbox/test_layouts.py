@@ -8,12 +8,12 @@ import numpy as np
 import oracle
 from support import DATA
 
-ALIASES = {"angular": "cosine", "dot": "ip", "euclidean": "l2"}
+ALIASES = {"angular": "cosine", "dot": "ip", "euclidean": "l2", "manhattan": "l1", "cityblock": "l1"}
 
 
 def test_annbench_metric_from_attribute(t):
     base, queries = t.gaussian(40, 6), t.gaussian(7, 6)
-    names = dict(ALIASES, cosine="cosine", ip="ip", l2="l2", sqeuclidean="sqeuclidean")
+    names = dict(ALIASES, cosine="cosine", ip="ip", l2="l2", sqeuclidean="sqeuclidean", l1="l1")
     for name, metric in names.items():
         for kind in (str, np.bytes_):
             path = t.h5("ann.h5", {"train": base, "test": queries}, {"distance": kind(name)})
