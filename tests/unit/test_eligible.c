@@ -35,6 +35,9 @@ static void check_searches(const struct matrix *base, const struct matrix *queri
     struct oracle o = oracle_make(base, queries, options.metric);
     for (int filter = 0; filter < FILTERS; filter++) {
         struct engram_prepared *prepared = NULL;
+        if (!filter_fits((enum engram_filter)filter, options.metric)) {
+            continue;
+        }
         options.filter = (enum engram_filter)filter;
         assert_int_equal(engram_prepare(&base->set, &options, &prepared), ENGRAM_OK);
         for (options.threads = 1; options.threads <= 3; options.threads += 2) {
@@ -201,6 +204,9 @@ static void check_components(const struct matrix *base, struct engram_search_opt
     plain_components(&o, &options, expected);
     for (int filter = 0; filter < FILTERS; filter++) {
         struct engram_prepared *prepared = NULL;
+        if (!filter_fits((enum engram_filter)filter, options.metric)) {
+            continue;
+        }
         struct engram_search_stats stats;
         options.filter = (enum engram_filter)filter;
         options.threads = (int)random_in(1, 3);
