@@ -202,6 +202,25 @@ ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_search_pairs(
     const struct engram_search_options *options, struct engram_pairs *pairs,
     struct engram_search_stats *stats);
 
+/* The distance of every pair: distances float64 (queries.rows, base rows), the caller's, row-major
+ * and dense; the key of query i and base row j, and NaN where one of them is not finite (or the
+ * base row is no answer). k, limits, self, groups and filter are not looked at: on the diagonal of
+ * a set with itself stands the distance of a row from itself. Errors as engram_search_knn; the
+ * output is undefined unless the status is OK. */
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_search_dense(
+    const struct engram_prepared *prepared, const struct engram_set *queries,
+    const struct engram_search_options *options, double *distances,
+    struct engram_search_stats *stats);
+
+/* distances[i], float64: the key of query i and base row i, NaN where one of them is not finite.
+ * Both sets have the same number of rows; element types may differ. Of the options only metric,
+ * isa, threads, cancel and log are looked at. Errors: USAGE, DATA, RESOURCE, CANCELLED; the output
+ * is undefined unless the status is OK. */
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_search_pairwise(
+    const struct engram_set *queries, const struct engram_set *base,
+    const struct engram_search_options *options, double *distances,
+    struct engram_search_stats *stats);
+
 ENGRAM_API void engram_pairs_free(struct engram_pairs *pairs);
 
 /* Groups of near duplicates: the connected components of the graph whose edges are the pairs of

@@ -4,32 +4,20 @@
 
 #include "base/log.h"
 #include "job/publish_internal.h"
-
-/* To the nearest float32; beyond the largest is infinity, which C leaves open. */
-static float narrow(double value)
-{
-    const double limit = 0x1.ffffffp127; /* halfway between FLT_MAX and 2^128 */
-    if (value >= limit) {
-        return (float)INFINITY;
-    }
-    return value <= -limit ? -(float)INFINITY : (float)value;
-}
+#include "search/values.h"
 
 static void put(const struct engram_publication *p, int64_t at, double value)
 {
     if (p->value_type == ENGRAM_OUT_F64) {
         ((double *)p->values)[at] = value;
     } else {
-        ((float *)p->values)[at] = narrow(value);
+        ((float *)p->values)[at] = engram_narrow(value);
     }
 }
 
 void engram_publication_value(const struct engram_publication *p, int64_t at, double score)
 {
-    /* A similarity of -0 counts as +0, as a distance does. */
-    put(p, at,
-        p->inputs->similarity ? score + 0.0
-                              : engram_key(engram_metric_order(p->inputs->metric), score));
+    put(p, at, engram_value(p->inputs->similarity, engram_metric_order(p->inputs->metric), score));
 }
 
 void engram_publication_missing(const struct engram_publication *p, int64_t at)

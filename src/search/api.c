@@ -205,6 +205,83 @@ enum engram_status engram_search_components(const struct engram_prepared *prepar
     return status;
 }
 
+enum engram_status engram_search_dense(const struct engram_prepared *prepared,
+                                       const struct engram_set *queries,
+                                       const struct engram_search_options *options,
+                                       double *distances, struct engram_search_stats *stats)
+{
+    struct engram_request request;
+    struct engram_query_rows rows;
+    const struct engram_values values = {.data = distances};
+    size_t cells;
+    size_t bytes;
+
+    enum engram_status status = begin(prepared, queries, options, &request, &rows);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (!engram_size_mul((size_t)rows.set.rows, (size_t)prepared->rows, &cells) ||
+        !engram_size_mul(cells, sizeof *distances, &bytes) || (distances == NULL && cells > 0)) {
+        return engram_fail(&options->log, ENGRAM_ERR_USAGE, "the output is out of range");
+    }
+    struct engram_search_stats own = {.skipped_base = prepared->skipped};
+    status = engram_queries_check(prepared, &rows, &request, &own.skipped_queries);
+    if (status == ENGRAM_OK) {
+        status = engram_unit_dense(prepared, &rows, 0, rows.set.rows, &request, &values, &own);
+    }
+    if (stats != NULL) {
+        *stats = own;
+    }
+    return status;
+}
+
+enum engram_status engram_search_pairwise(const struct engram_set *queries,
+                                          const struct engram_set *base,
+                                          const struct engram_search_options *options,
+                                          double *distances, struct engram_search_stats *stats)
+{
+    const struct engram_kernels *kernels;
+    struct engram_query_rows left = {.what = "queries"};
+    struct engram_query_rows right = {.what = "base"};
+    const struct engram_values values = {.data = distances};
+
+    if (options == NULL || options->size != sizeof *options) {
+        return ENGRAM_ERR_USAGE;
+    }
+    const struct engram_log *log = &options->log;
+    enum engram_status status = engram_set_check(queries, left.what, log, &left.set);
+    if (status == ENGRAM_OK) {
+        status = engram_set_check(base, right.what, log, &right.set);
+    }
+    if (status == ENGRAM_OK && !engram_metric_valid(options->metric)) {
+        status = engram_fail(log, ENGRAM_ERR_USAGE, "unknown metric");
+    }
+    if (status == ENGRAM_OK &&
+        (left.set.rows != right.set.rows || (distances == NULL && left.set.rows > 0))) {
+        status = engram_fail(log, ENGRAM_ERR_USAGE,
+                             "row by row needs sets of equal length: %lld queries, %lld base rows",
+                             (long long)left.set.rows, (long long)right.set.rows);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_kernels_select(options->isa, log, &kernels);
+    }
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    const struct engram_request request = {
+        .metric = options->metric,
+        .threads = options->threads,
+        .cancel = options->cancel,
+        .log = options->log,
+    };
+    struct engram_search_stats own = {0};
+    status = engram_unit_pairwise(kernels, &left, &right, &request, &values, &own);
+    if (stats != NULL) {
+        *stats = own;
+    }
+    return status;
+}
+
 void engram_pairs_free(struct engram_pairs *pairs)
 {
     if (pairs != NULL) {

@@ -263,6 +263,38 @@ static size_t rescore(struct engram_block *b)
     return kept;
 }
 
+static inline void score_row(enum engram_metric metric, double *raw, size_t count, double qq,
+                             const double *xx)
+{
+    for (size_t i = 0; i < count; i++) {
+        raw[i] = engram_score(metric, raw[i], qq, xx == NULL ? 0 : xx[i]);
+    }
+}
+
+/* Hands the scores of all queries with rows [first, first + count) to the collector; `raw` holds
+ * their sums and is overwritten. */
+static void give_cells(struct engram_block *b, size_t first, size_t count)
+{
+    const struct engram_prepared *prepared = b->context->prepared;
+    const double *products = prepared->self_products;
+    products = products == NULL ? NULL : products + first;
+    for (size_t q = 0; q < b->queries; q++) {
+        double *raw = b->raw + q * count;
+        double qq = b->self_products[q];
+        if (prepared->metric == ENGRAM_COSINE) { /* its loop by itself is fast */
+            score_row(ENGRAM_COSINE, raw, count, qq, products);
+        } else {
+            score_row(prepared->metric, raw, count, qq, products);
+        }
+        for (size_t i = 0; i < count; i++) {
+            if (!b->usable[q] || !engram_prepared_live(prepared, first + i)) {
+                raw[i] = (double)NAN;
+            }
+        }
+        b->context->collector->ops->cells(b->collected, q, (int64_t)first, count, raw);
+    }
+}
+
 void engram_block_score_all(struct engram_block *b, int64_t first, int64_t last)
 {
     const struct engram_prepared *prepared = b->context->prepared;
@@ -271,6 +303,10 @@ void engram_block_score_all(struct engram_block *b, int64_t first, int64_t last)
         size_t rows = (size_t)(last - r < ENGRAM_CANONICAL_ROWS ? last - r : ENGRAM_CANONICAL_ROWS);
         sum_tile(b, (size_t)r, rows);
         b->counts->canonical += rows * b->queries;
+        if (b->context->collector->ops->cells != NULL) {
+            give_cells(b, (size_t)r, rows);
+            continue;
+        }
         for (size_t q = 0; q < b->queries; q++) {
             double *raw = b->raw + q * rows; /* compacted in place: kept <= i */
             size_t kept = 0;

@@ -1,6 +1,6 @@
 /* Where the survivors of a filter go. A collector decides which answers a query keeps, and with
- * that how bad an answer may be to matter: limit[q], a key. Three so far: the k best, all pairs
- * within the limits, and the groups that such pairs connect.
+ * that how bad an answer may be to matter: limit[q], a key. Four so far: the k best, all pairs
+ * within the limits, the groups that such pairs connect, and the value of every pair.
  *
  * One collector serves a whole unit and is read-only during the parallel loop; what an item needs
  * to remember lives in a state that `begin` makes in the item's scratch memory. */
@@ -11,6 +11,7 @@
 #include "search/partial.h"
 #include "search/request.h"
 #include "search/tiling.h"
+#include "search/values.h"
 
 /* One parallel iteration: a block of queries against a segment of the base. */
 struct engram_item {
@@ -39,6 +40,10 @@ struct engram_collector_ops {
      * most once an item; tightens limit[]. */
     void (*offer)(void *state, const struct engram_candidate *pairs, const double *scores,
                   size_t count, double *limit);
+    /* Takes, instead of offer, the scores of query `query` of the item with rows [first_row,
+     * first_row + count) of the set, whatever the limits; NaN: one of the two is not finite. NULL:
+     * pairs are offered. */
+    void (*cells)(void *state, size_t query, int64_t first_row, size_t count, const double *scores);
     /* Whether answering base row `row` to query `query` (of the unit) would change nothing, so that
      * the pair need not be scored. NULL: never. */
     bool (*redundant)(const struct engram_collector *collector, int64_t query, int64_t row);
@@ -115,6 +120,24 @@ struct engram_component_collector {
     int64_t *component; /* [rows] the caller's: set to the root of every row by `gather` */
 };
 extern const struct engram_collector_ops engram_component_ops;
+
+/* The value of every pair: values[query][base row]. */
+struct engram_dense_collector {
+    struct engram_collector common;
+    struct engram_values values; /* the caller's */
+};
+extern const struct engram_collector_ops engram_dense_ops;
+
+/* Operations of collectors that buffer no answers, guess no limits and need one round. */
+size_t engram_collector_keeps_none(const struct engram_collector *collector);
+bool engram_collector_no_sample(void *state, double share);
+void engram_collector_not_sampled(void *state, double *limit);
+bool engram_collector_finished(void *state, double *limit);
+void engram_collector_failed(const struct engram_collector *collector,
+                             const struct engram_item *item);
+bool engram_collector_wants_all(const struct engram_collector *collector,
+                                const struct engram_item *item);
+enum engram_status engram_collector_once(struct engram_collector *collector, bool *again);
 
 /* Answers that a thread's first sink has room for; tests make it small, so that rounds follow. */
 extern size_t engram_pairs_first_room;

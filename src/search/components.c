@@ -47,12 +47,6 @@ static void join(uint32_t *parents, uint32_t a, uint32_t b)
     }
 }
 
-static size_t component_kept(const struct engram_collector *collector)
-{
-    (void)collector;
-    return 0;
-}
-
 static size_t component_scratch_size(const struct engram_collector *collector, size_t queries)
 {
     (void)collector;
@@ -110,47 +104,6 @@ static bool component_redundant(const struct engram_collector *collector, int64_
     return find_root(parents, (uint32_t)query) == find_root(parents, (uint32_t)row);
 }
 
-static bool component_sample(void *state, double share)
-{
-    (void)state;
-    (void)share;
-    return false;
-}
-
-static void component_sampled(void *state, double *limit)
-{
-    (void)state;
-    (void)limit;
-}
-
-static bool component_finish(void *state, double *limit)
-{
-    (void)state;
-    (void)limit;
-    return true;
-}
-
-static void component_fail(const struct engram_collector *collector, const struct engram_item *item)
-{
-    (void)collector;
-    (void)item;
-}
-
-static bool component_wants(const struct engram_collector *collector,
-                            const struct engram_item *item)
-{
-    (void)collector;
-    (void)item;
-    return true;
-}
-
-static enum engram_status component_again(struct engram_collector *collector, bool *again)
-{
-    (void)collector;
-    *again = false;
-    return ENGRAM_OK;
-}
-
 static enum engram_status component_gather(struct engram_collector *collector,
                                            struct engram_partial *out)
 {
@@ -171,18 +124,18 @@ static void component_close(struct engram_collector *collector)
 }
 
 const struct engram_collector_ops engram_component_ops = {
-    .kept = component_kept,
+    .kept = engram_collector_keeps_none,
     .scratch_size = component_scratch_size,
     .open = component_open,
     .begin = component_begin,
     .offer = component_offer,
     .redundant = component_redundant,
-    .sample = component_sample,
-    .sampled = component_sampled,
-    .finish = component_finish,
-    .fail = component_fail,
-    .again = component_again,
-    .wants = component_wants,
+    .sample = engram_collector_no_sample,
+    .sampled = engram_collector_not_sampled,
+    .finish = engram_collector_finished,
+    .fail = engram_collector_failed,
+    .again = engram_collector_once,
+    .wants = engram_collector_wants_all,
     .gather = component_gather,
     .close = component_close,
 };

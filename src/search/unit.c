@@ -329,3 +329,19 @@ enum engram_status engram_unit_components(const struct engram_prepared *prepared
     set_common(&components.common, prepared, rows->first_row, rows, 0, rows->set.rows, request);
     return collect(prepared, rows, 0, &components.common, NULL, stats);
 }
+
+enum engram_status engram_unit_dense(const struct engram_prepared *prepared,
+                                     const struct engram_query_rows *queries, int64_t first,
+                                     int64_t last, const struct engram_request *request,
+                                     const struct engram_values *values,
+                                     struct engram_search_stats *stats)
+{
+    struct engram_request all = *request;
+    all.max_key = (double)INFINITY;
+    all.min_score = -(double)INFINITY;
+    all.self = false;
+    all.filter = ENGRAM_FILTER_CANONICAL;
+    struct engram_dense_collector dense = {.common = {.ops = &engram_dense_ops}, .values = *values};
+    set_common(&dense.common, prepared, 0, queries, first, last, &all);
+    return collect(prepared, queries, first, &dense.common, NULL, stats);
+}

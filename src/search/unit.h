@@ -38,6 +38,26 @@ enum engram_status engram_unit_components(const struct engram_prepared *prepared
                                           const struct engram_request *request, int64_t *component,
                                           struct engram_search_stats *stats);
 
+/* The value of every pair of queries [first, last) (checked) and rows of the prepared set, to
+ * values[query - first][row]; NaN where one of the two is not finite or no answer. Of the request
+ * only metric, threads, cancel, progress and log count. Errors: RESOURCE, CANCELLED. */
+enum engram_status engram_unit_dense(const struct engram_prepared *prepared,
+                                     const struct engram_query_rows *queries, int64_t first,
+                                     int64_t last, const struct engram_request *request,
+                                     const struct engram_values *values,
+                                     struct engram_search_stats *stats);
+
+/* pairwise.c: the value of row i of `left` and row i of `right` to values[i]; NaN where one of them
+ * is not finite. Types may differ. The sets were checked by engram_set_check, their values were
+ * not. Adds to `*stats`. Errors: DATA (the dimensions differ; limits on values), RESOURCE,
+ * CANCELLED. */
+enum engram_status engram_unit_pairwise(const struct engram_kernels *kernels,
+                                        const struct engram_query_rows *left,
+                                        const struct engram_query_rows *right,
+                                        const struct engram_request *request,
+                                        const struct engram_values *values,
+                                        struct engram_search_stats *stats);
+
 /* For the test that proves that compute threads allocate nothing: called by every thread right
  * after it enters (true) and right before it leaves the work-sharing loop. NULL otherwise. */
 extern void (*engram_unit_loop_hook)(bool entering);
