@@ -46,6 +46,8 @@ static const char *storage_name(enum engram_storage storage)
         return "virtual";
     case ENGRAM_STORAGE_EXTERNAL:
         return "external file";
+    case ENGRAM_STORAGE_ITEMS:
+        return "one dataset per item";
     }
     return "unknown";
 }

@@ -63,6 +63,8 @@ static const char *layout_name(enum engram_layout_kind kind)
         return "AnnData: obsm/X_pca, else the only obsm/X_*, else X";
     case ENGRAM_LAYOUT_SINGLE:
         return "one set of vectors";
+    case ENGRAM_LAYOUT_ITEMS:
+        return "one dataset per item";
     }
     return "unknown";
 }

@@ -10,6 +10,7 @@
 #include "base/size.h"
 #include "io/describe.h"
 #include "io/h5.h"
+#include "io/items.h"
 #include "io/member.h"
 #include "io/memory.h"
 
@@ -285,6 +286,14 @@ enum engram_status engram_ids_read(const char *path, const char *dataset, int64_
     engram_h5_close(&reader.type);
     engram_h5_close(&reader.space);
     return status;
+}
+
+enum engram_status engram_ids_of(const char *path, const struct engram_dataset_info *from,
+                                 int64_t first, int64_t last, const struct engram_log *log,
+                                 struct engram_ids *ids)
+{
+    return from->items != NULL ? engram_items_ids(from->items, path, first, last, log, ids)
+                               : engram_ids_read(path, from->path, first, last, log, ids);
 }
 
 void engram_ids_free(struct engram_ids *ids)

@@ -19,6 +19,12 @@ struct engram_ids {
 enum engram_status engram_ids_read(const char *path, const char *dataset, int64_t first,
                                    int64_t last, const struct engram_log *log,
                                    struct engram_ids *ids);
+
+/* The same from what the layout found: such a dataset, or a set of items. */
+struct engram_dataset_info;
+enum engram_status engram_ids_of(const char *path, const struct engram_dataset_info *from,
+                                 int64_t first, int64_t last, const struct engram_log *log,
+                                 struct engram_ids *ids);
 void engram_ids_free(struct engram_ids *ids);
 
 #endif

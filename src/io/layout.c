@@ -7,11 +7,12 @@
 
 #include "base/log.h"
 #include "io/anndata.h"
-#include "io/scan.h"
+#include "io/layout_internal.h"
 
 void engram_layout_free(struct engram_layout *layout)
 {
     for (size_t i = 0; i < layout->count; i++) {
+        engram_items_free(layout->datasets[i].items);
         free(layout->datasets[i].path);
     }
     for (size_t i = 0; i < layout->alias_count; i++) {
@@ -33,13 +34,17 @@ static int by_path(const void *a, const void *b)
 
 static bool is_matrix(const struct engram_dataset_info *dataset)
 {
-    return dataset != NULL && dataset->rank == 2 && dataset->content == ENGRAM_CONTENT_NUMERIC;
+    return dataset != NULL && dataset->rank == 2 && dataset->items == NULL &&
+           dataset->content == ENGRAM_CONTENT_NUMERIC;
 }
 
 static enum engram_layout_kind kind_of(const struct engram_layout *layout)
 {
     size_t matrices = 0;
 
+    if (layout->items != NULL) {
+        return ENGRAM_LAYOUT_ITEMS;
+    }
     if (is_matrix(engram_layout_find(layout, "/train")) &&
         is_matrix(engram_layout_find(layout, "/test"))) {
         return ENGRAM_LAYOUT_ANN_BENCHMARKS;
@@ -53,11 +58,16 @@ static enum engram_layout_kind kind_of(const struct engram_layout *layout)
     return matrices == 1 && !layout->truncated ? ENGRAM_LAYOUT_SINGLE : ENGRAM_LAYOUT_NONE;
 }
 
-static void finish(struct engram_layout *layout)
+void engram_layout_sort(struct engram_layout *layout)
 {
     if (layout->count > 0) {
         qsort(layout->datasets, layout->count, sizeof layout->datasets[0], by_path);
     }
+}
+
+static void finish(struct engram_layout *layout)
+{
+    engram_layout_sort(layout);
     layout->kind = kind_of(layout);
 }
 
@@ -75,6 +85,9 @@ enum engram_status engram_layout_read(const char *path, const struct engram_log 
         if (layout->obs_ids[0] != '\0') {
             status = engram_layout_add(layout, path, layout->obs_ids, log);
         }
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_layout_guess_items(layout, path, log);
     }
     if (status != ENGRAM_OK) {
         engram_layout_free(layout);
@@ -100,10 +113,24 @@ enum engram_status engram_layout_add(struct engram_layout *layout, const char *p
     return status;
 }
 
-/* Equal but for leading slashes. */
+/* Length without slashes at the end. */
+static size_t path_length(const char *path)
+{
+    size_t length = strlen(path);
+
+    while (length > 0 && path[length - 1] == '/') {
+        length--;
+    }
+    return length;
+}
+
+/* Equal but for slashes at the start and the end. */
 static bool same_path(const char *a, const char *b)
 {
-    return strcmp(a + strspn(a, "/"), b + strspn(b, "/")) == 0;
+    a += strspn(a, "/");
+    b += strspn(b, "/");
+    size_t length = path_length(a);
+    return length == path_length(b) && memcmp(a, b, length) == 0;
 }
 
 const struct engram_dataset_info *engram_layout_find(const struct engram_layout *layout,
@@ -193,6 +220,9 @@ const struct engram_dataset_info *engram_layout_ids_for(const struct engram_layo
     size_t all = 0;
     int least = least_rank(layout, vectors);
 
+    if (vectors->items != NULL) {
+        return vectors;
+    }
     if (layout->kind == ENGRAM_LAYOUT_ANNDATA && layout->obs_ids[0] != '\0' &&
         engram_anndata_has_obs_rows(vectors)) {
         best = engram_layout_find(layout, layout->obs_ids);

@@ -14,7 +14,8 @@ enum engram_storage {
     ENGRAM_STORAGE_CHUNKED,
     ENGRAM_STORAGE_COMPACT,
     ENGRAM_STORAGE_VIRTUAL,
-    ENGRAM_STORAGE_EXTERNAL
+    ENGRAM_STORAGE_EXTERNAL,
+    ENGRAM_STORAGE_ITEMS /* a dataset for each row */
 };
 
 enum engram_content {
@@ -31,8 +32,10 @@ enum engram_bits_form {
                           that fits the rows' bytes says so; the last of `dims` counts bits */
 };
 
+struct engram_items;
+
 /* One dataset, or one member of a one-dimensional compound dataset: an array of numbers in each
- * element is two-dimensional then. */
+ * element is two-dimensional then; or a group of datasets that each hold one row. */
 struct engram_dataset_info {
     char *path; /* absolute inside the file, "/embeddings" */
     const char
@@ -45,9 +48,10 @@ struct engram_dataset_info {
     size_t element_bytes; /* of one stored element; 0: it is no raw bytes */
     char read_as[12];     /* see engram_dataset_read_as; "" */
     enum engram_storage storage;
-    int64_t chunk[4];   /* chunk shape, CHUNKED only */
-    char type_name[48]; /* for people: "float32", "float16 big-endian", "int8" */
-    char filters[96];   /* for people: "shuffle, deflate 6"; "" without */
+    int64_t chunk[4];           /* chunk shape, CHUNKED only */
+    char type_name[48];         /* for people: "float32", "float16 big-endian", "int8" */
+    char filters[96];           /* for people: "shuffle, deflate 6"; "" without */
+    struct engram_items *items; /* ITEMS: the layout's; rank is 2, and `path` that of the group */
 };
 
 /* A second name of a listed dataset: a soft link, or one more hard link. */
@@ -60,7 +64,8 @@ enum engram_layout_kind {
     ENGRAM_LAYOUT_NONE,           /* not recognised: the user has to choose */
     ENGRAM_LAYOUT_ANN_BENCHMARKS, /* /train and /test, both 2-D numeric */
     ENGRAM_LAYOUT_ANNDATA,        /* obs and var, with obsm or X: see io/anndata.h */
-    ENGRAM_LAYOUT_SINGLE          /* exactly one 2-D numeric dataset */
+    ENGRAM_LAYOUT_SINGLE,         /* exactly one 2-D numeric dataset */
+    ENGRAM_LAYOUT_ITEMS           /* a dataset for each row */
 };
 
 struct engram_layout {
@@ -73,6 +78,8 @@ struct engram_layout {
     char distance[64]; /* root attribute `distance`; "" without */
     bool anndata;      /* obs and var are there, and obsm or X: see io/anndata.h */
     char obs_ids[160]; /* AnnData: path of the dataset that names the rows of `obs`; "" without */
+    const struct engram_items *items; /* ITEMS: the set that the layout stands for */
+    char hint[400]; /* for people who have to choose: what the datasets may be; "" without */
 };
 
 /* Describes the file at `path`. Every dataset is listed once, under the first path that leads to
@@ -95,13 +102,22 @@ enum engram_status engram_layout_add(struct engram_layout *layout, const char *p
 enum engram_status engram_dataset_read_as(struct engram_dataset_info *dataset, const char *type,
                                           const char *path, const struct engram_log *log);
 
+/* Makes a set of the items below a group, or of those named `leaf` (NULL: recognised), and adds it
+ * to the list under the path of the group: pointers into layout->datasets move. OK also when there
+ * is no such group, and does nothing when the list has the name already (with the same leaf, if one
+ * is given). Errors: as engram_layout_read. */
+enum engram_status engram_layout_items(struct engram_layout *layout, const char *path,
+                                       const char *group, const char *leaf,
+                                       const struct engram_log *log);
+
 /* By path or alias, with or without the leading slash; NULL when there is none. */
 const struct engram_dataset_info *engram_layout_find(const struct engram_layout *layout,
                                                      const char *path);
 
-/* The dataset of ids that belongs to `vectors`: 1-D strings, one for each row, in the same group;
- * among several, "<name of vectors>_ids" and then a usual name (ids, id, names, keys, ...) wins.
- * Without one there, the only dataset of that kind in the file. NULL when nothing decides. */
+/* The dataset of ids that belongs to `vectors`. Items bring their own: `vectors` itself. Else: 1-D
+ * strings, one for each row, in the same group; among several, "<name of vectors>_ids" and then a
+ * usual name (ids, id, names, keys, ...) wins. Without one there, the only dataset of that kind in
+ * the file. NULL when nothing decides. */
 const struct engram_dataset_info *engram_layout_ids_for(const struct engram_layout *layout,
                                                         const struct engram_dataset_info *vectors);
 

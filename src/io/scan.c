@@ -410,3 +410,25 @@ enum engram_status engram_scan(const char *path, const char *const *names, size_
     free(scan.path.text);
     return scan.status;
 }
+
+enum engram_status engram_scan_is_group(const char *path, const char *name,
+                                        const struct engram_log *log, bool *is_group)
+{
+    H5O_type_t type = H5O_TYPE_UNKNOWN;
+    struct engram_object_key key;
+    ENGRAM_H5_HANDLE hid_t file = -1;
+    enum engram_status status = engram_h5_open(path, log, &file);
+
+    *is_group = false;
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    ENGRAM_H5_QUIET;
+    ENGRAM_H5_HANDLE hid_t access = engram_h5_link_access(H5P_LINK_ACCESS);
+    if (access < 0) {
+        return engram_fail(log, ENGRAM_ERR_RESOURCE, "%s: HDF5 cannot create property lists", path);
+    }
+    *is_group =
+        engram_h5_object_info(file, name, access, &type, &key) >= 0 && type == H5O_TYPE_GROUP;
+    return ENGRAM_OK;
+}

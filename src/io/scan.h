@@ -14,4 +14,8 @@ enum engram_status engram_scan(const char *path, const char *const *names, size_
                                bool all, const struct engram_log *log,
                                struct engram_layout *layout);
 
+/* Whether `name` leads to a group of the file, by links inside it. */
+enum engram_status engram_scan_is_group(const char *path, const char *name,
+                                        const struct engram_log *log, bool *is_group);
+
 #endif

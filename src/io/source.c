@@ -169,6 +169,8 @@ static size_t missing_buffers(const struct engram_source *source, int64_t rows)
         return source->chunks != NULL ? 0 : engram_chunks_bytes(source);
     case ENGRAM_WAY_CONTIGUOUS:
         return source->stage != NULL ? 0 : engram_contiguous_stage_bytes(source);
+    case ENGRAM_WAY_ITEMS:
+        return source->stage != NULL ? 0 : engram_items_stage_bytes(source, rows);
     default:
         return source->stage != NULL ? 0 : engram_h5_stage_bytes(source, rows);
     }
@@ -272,6 +274,8 @@ static enum engram_status fill(struct engram_source *source, int64_t first, int6
         status = engram_chunks_read_rows(source, first, rows, to);
     } else if (source->way == ENGRAM_WAY_PARTS) {
         status = engram_parts_read_rows(source, first, rows, to);
+    } else if (source->way == ENGRAM_WAY_ITEMS) {
+        status = engram_items_read_rows(source, first, rows, to);
     } else {
         status = read_pieces(source, first, rows, to);
     }

@@ -20,14 +20,16 @@ enum engram_source_way {
     ENGRAM_WAY_H5,         /* H5Dread: everything that the others cannot do */
     ENGRAM_WAY_CONTIGUOUS, /* pread by all threads */
     ENGRAM_WAY_CHUNKS,     /* raw chunks, unpacked by all threads */
-    ENGRAM_WAY_PARTS       /* other sources, one after the other, perhaps converted */
+    ENGRAM_WAY_PARTS,      /* other sources, one after the other, perhaps converted */
+    ENGRAM_WAY_ITEMS       /* a dataset for each row: where they lie, pread by all threads */
 };
 
 struct engram_source {
     struct engram_source_options options;
     char *path;
-    char *name;         /* of the dataset */
-    const char *member; /* in `name`: the member that is read; NULL */
+    char *name;                       /* of the dataset */
+    const char *member;               /* in `name`: the member that is read; NULL */
+    const struct engram_items *items; /* ITEMS: the caller's */
     hid_t file;
     hid_t dataset;
     hid_t file_space;
@@ -88,6 +90,9 @@ enum engram_status engram_source_check_size(const struct engram_source *source);
 /* Threads that may be used, at least 1. */
 int engram_source_threads(const struct engram_source *source);
 
+/* The file as the operating system knows it, where HDF5 reads it by plain system calls. */
+void engram_source_find_descriptor(struct engram_source *source);
+
 /* Opens the dataset, checks it and decides how it is read. */
 enum engram_status engram_source_prepare(struct engram_source *source);
 
@@ -125,5 +130,12 @@ void engram_chunks_free(struct engram_chunk_reader *reader);
 /* Looks at the cancel flag and reports progress by itself. */
 enum engram_status engram_chunks_read_rows(struct engram_source *source, int64_t first,
                                            int64_t rows, void *to);
+
+/* For items; in place of engram_source_prepare's look at a dataset. */
+enum engram_status engram_items_prepare(struct engram_source *source);
+size_t engram_items_stage_bytes(const struct engram_source *source, int64_t rows);
+/* Looks at the cancel flag and reports progress by itself. */
+enum engram_status engram_items_read_rows(struct engram_source *source, int64_t first, int64_t rows,
+                                          void *to);
 
 #endif

@@ -142,8 +142,7 @@ static enum engram_status choose_types(struct engram_source *source, hid_t type)
     return source->memory_type < 0 ? h5_failure(source, "its type cannot be read") : ENGRAM_OK;
 }
 
-/* The file as the operating system knows it, where HDF5 reads it by plain system calls. */
-static void find_descriptor(struct engram_source *source)
+void engram_source_find_descriptor(struct engram_source *source)
 {
     ENGRAM_H5_HANDLE hid_t access = H5Fget_access_plist(source->file);
     void *handle = NULL;
@@ -324,11 +323,15 @@ enum engram_status engram_source_prepare(struct engram_source *source)
         return status;
     }
     ENGRAM_H5_QUIET;
+
+    if (source->options.dataset->items != NULL) {
+        return engram_items_prepare(source);
+    }
     source->dataset = engram_h5_open_member(source->file, source->name, &source->member);
     if (source->dataset < 0) {
         return h5_failure(source, "cannot be opened");
     }
-    find_descriptor(source);
+    engram_source_find_descriptor(source);
     status = check_dataset(source);
     if (status != ENGRAM_OK) {
         return status;

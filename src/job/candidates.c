@@ -49,49 +49,14 @@ const char *engram_dataset_shape(const struct engram_dataset_info *dataset, char
     return text;
 }
 
-/* Whether a dataset looks like one item's vector: (d,) or (1, d) numbers. */
-static int64_t item_dim(const struct engram_dataset_info *dataset)
-{
-    if (dataset->content != ENGRAM_CONTENT_NUMERIC) {
-        return -1;
-    }
-    if (dataset->rank == 1) {
-        return dataset->dims[0];
-    }
-    return dataset->rank == 2 && dataset->dims[0] == 1 ? dataset->dims[1] : -1;
-}
-
-/* The dimension of a file of one dataset per item; -1 when it is something else. One or two equal
- * 1-D datasets are no evidence: they could be labels. */
-static int64_t per_item(const struct engram_layout *layout)
-{
-    size_t items = 0;
-    int64_t dim = -1;
-
-    for (size_t i = 0; i < layout->count; i++) {
-        int64_t d = item_dim(&layout->datasets[i]);
-        if (d < 0 || (dim >= 0 && d != dim)) {
-            return -1;
-        }
-        dim = d;
-        items++;
-    }
-    return items >= 2 && dim > 1 ? dim : -1;
-}
-
-/* Layouts that a later version reads. True when it said something. */
+/* What a look at all datasets tells. True when it said something. */
 static bool add_known(struct line *line, const struct engram_layout *layout)
 {
-    int64_t dim = per_item(layout);
-
     if (engram_layout_find(layout, "size_train") != NULL) {
         add(line, "it looks like a sparse ann-benchmarks file (size_train), which is not supported "
                   "yet");
-    } else if (dim >= 0) {
-        add(line,
-            "it holds %s%zu datasets of %" PRId64 " numbers, one per item, which is not supported "
-            "yet; store them as one 2-D dataset",
-            layout->truncated ? "more than " : "", layout->count, dim);
+    } else if (layout->hint[0] != '\0') {
+        add(line, "%s", layout->hint);
     } else {
         return false;
     }
@@ -107,9 +72,6 @@ const char *engram_inputs_candidates(const struct engram_layout *layout, char *t
 
     text[0] = '\0';
     bool known = add_known(&line, layout);
-    if (known && per_item(layout) >= 0) {
-        return text;
-    }
     for (size_t i = 0; i < layout->count; i++) {
         candidates += engram_is_vectors(&layout->datasets[i]);
     }

@@ -59,8 +59,8 @@ static enum engram_status hash_ids(struct engram_job_state *job, const struct en
     if (set->ids == NULL) {
         return ENGRAM_OK;
     }
-    enum engram_status status = engram_ids_read(set->file->path, set->ids->path, 0,
-                                                set->dataset->dims[0], &job->options->log, &ids);
+    enum engram_status status = engram_ids_of(set->file->path, set->ids, 0, set->dataset->dims[0],
+                                              &job->options->log, &ids);
     if (status == ENGRAM_OK) {
         engram_content_add_ids(content, &ids);
         engram_ids_free(&ids);

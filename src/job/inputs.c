@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "io/anndata.h"
+#include "io/items.h"
 #include "job/question.h"
 
 /* The two roles of a set. */
@@ -96,6 +97,33 @@ static enum engram_status split_set(const char *set, const struct engram_log *lo
     return ENGRAM_OK;
 }
 
+/* Looks for a dataset, or a group of items, that the list may not have yet. */
+static enum engram_status look_up(const struct engram_job_options *options,
+                                  struct engram_input_file *file, const char *name)
+{
+    enum engram_status status = engram_layout_add(&file->layout, file->path, name, &options->log);
+
+    if (status != ENGRAM_OK || engram_layout_is_sparse(&file->layout, name)) {
+        return status;
+    }
+    return engram_layout_items(&file->layout, file->path, name, options->leaf, &options->log);
+}
+
+/* --leaf says what the items of a file are, where nothing else is chosen or recognised. */
+static enum engram_status apply_leaf(const struct engram_job_options *options,
+                                     const struct choice *choice)
+{
+    struct engram_layout *layout = &choice->file->layout;
+
+    if (options->leaf == NULL || choice->dataset != NULL ||
+        (layout->kind != ENGRAM_LAYOUT_NONE && layout->kind != ENGRAM_LAYOUT_ITEMS)) {
+        return ENGRAM_OK;
+    }
+    return engram_layout_items(layout, choice->file->path,
+                               layout->items != NULL ? engram_items_group(layout->items) : "/",
+                               options->leaf, &options->log);
+}
+
 /* What a SET argument names: a dataset of INPUT, FILE::PATH, or a file. */
 static enum engram_status choose(const struct engram_job_options *options,
                                  struct engram_inputs *inputs, const struct role *role,
@@ -106,7 +134,7 @@ static enum engram_status choose(const struct engram_job_options *options,
     char text[700];
 
     choice->dataset = NULL;
-    enum engram_status status = engram_layout_add(&input->layout, input->path, set, &options->log);
+    enum engram_status status = look_up(options, input, set);
     if (status != ENGRAM_OK) {
         return status;
     }
@@ -120,8 +148,7 @@ static enum engram_status choose(const struct engram_job_options *options,
         status = open_file(options, inputs, path, &choice->file);
         free(path);
         if (status == ENGRAM_OK) {
-            status = engram_layout_add(&choice->file->layout, choice->file->path, choice->dataset,
-                                       &options->log);
+            status = look_up(options, choice->file, choice->dataset);
         }
         return status;
     }
@@ -141,6 +168,18 @@ static enum engram_status choose(const struct engram_job_options *options,
                        input->path, engram_inputs_candidates(&input->layout, text, sizeof text));
 }
 
+/* Refuses items that are no set. */
+static enum engram_status check_items(const struct engram_job_options *options,
+                                      const struct engram_set_ref *set)
+{
+    const struct engram_items *items = set->dataset->items;
+    const char *defect = items == NULL ? NULL : engram_items_defect(items);
+
+    return defect == NULL
+               ? ENGRAM_OK
+               : engram_fail(&options->log, ENGRAM_ERR_DATA, "%s: %s", set->file->path, defect);
+}
+
 /* The set that the layout of a file gives to a role. */
 static enum engram_status by_layout(const struct engram_job_options *options,
                                     const struct engram_input_file *file, const struct role *role,
@@ -155,6 +194,12 @@ static enum engram_status by_layout(const struct engram_job_options *options,
         set->dataset = engram_layout_find(layout, role->ann_dataset);
     } else if (layout->kind == ENGRAM_LAYOUT_ANNDATA) {
         set->dataset = engram_anndata_vectors(layout);
+    } else if (layout->kind == ENGRAM_LAYOUT_ITEMS) {
+        for (size_t i = 0; i < layout->count; i++) {
+            if (layout->datasets[i].items == layout->items) {
+                set->dataset = &layout->datasets[i];
+            }
+        }
     } else if (layout->kind == ENGRAM_LAYOUT_SINGLE) {
         for (size_t i = 0; i < layout->count; i++) {
             if (engram_is_vectors(&layout->datasets[i])) {
@@ -163,7 +208,7 @@ static enum engram_status by_layout(const struct engram_job_options *options,
         }
     }
     if (set->dataset != NULL) {
-        return ENGRAM_OK;
+        return check_items(options, set);
     }
     return engram_fail(&options->log, ENGRAM_ERR_USAGE,
                        "%s: which dataset is to be searched is not clear; choose with %s; %s",
@@ -202,7 +247,7 @@ static enum engram_status by_choice(const struct engram_job_options *options,
             set->file->path, set->dataset->path,
             engram_dataset_shape(set->dataset, text, sizeof text), role->option);
     }
-    return ENGRAM_OK;
+    return check_items(options, set);
 }
 
 /* Decides base, queries and self. The layouts that a truncated list can change are complete before
@@ -220,6 +265,12 @@ static enum engram_status choose_sets(const struct engram_job_options *options,
     }
     if (status == ENGRAM_OK && options->queries != NULL) {
         status = choose(options, inputs, &QUERIES, options->queries, &queries);
+    }
+    if (status == ENGRAM_OK) {
+        status = apply_leaf(options, &base);
+    }
+    if (status == ENGRAM_OK && base.file != queries.file) {
+        status = apply_leaf(options, &queries);
     }
     for (int i = 0; status == ENGRAM_OK && options->ids != NULL && i < inputs->file_count; i++) {
         struct engram_input_file *file = &inputs->files[i];
@@ -305,6 +356,11 @@ static enum engram_status choose_ids(const struct engram_job_options *options,
                        inputs->base.dataset->path);
 }
 
+static bool has_leaf(const struct engram_set_ref *set)
+{
+    return set->dataset->items != NULL && engram_items_leaf(set->dataset->items) != NULL;
+}
+
 static enum engram_status check_together(const struct engram_job_options *options,
                                          const struct engram_inputs *inputs)
 {
@@ -316,6 +372,11 @@ static enum engram_status check_together(const struct engram_job_options *option
                            "dimensions differ: %s: %s has %" PRId64 ", %s: %s has %" PRId64,
                            base->file->path, base->dataset->path, base->dataset->dims[1],
                            queries->file->path, queries->dataset->path, queries->dataset->dims[1]);
+    }
+    if (options->leaf != NULL && !has_leaf(base) && !has_leaf(queries)) {
+        return engram_fail(&options->log, ENGRAM_ERR_USAGE,
+                           "--leaf %s: %s: %s does not consist of one dataset per item",
+                           options->leaf, base->file->path, base->dataset->path);
     }
     return ENGRAM_OK;
 }

@@ -126,7 +126,7 @@ static enum engram_status write_ids(const struct engram_publication *p, const ch
         return ENGRAM_OK;
     }
     enum engram_status status =
-        engram_ids_read(set->file->path, set->ids->path, first, last, &p->options->log, &ids);
+        engram_ids_of(set->file->path, set->ids, first, last, &p->options->log, &ids);
     if (status == ENGRAM_OK) {
         status = engram_output_ids(p->output, name, &ids, p->options->compress);
         engram_ids_free(&ids);

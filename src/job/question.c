@@ -25,7 +25,6 @@ static enum engram_status check_available(const struct engram_job_options *optio
         {options->exclude_same != NULL, "--exclude-same"},
         {options->max_pairs > 0, "--max-pairs"},
         {options->tmpdir != NULL, "--tmpdir"},
-        {options->leaf != NULL, "--leaf"},
         {options->dtype != NULL, "--dtype"},
         {options->allow_external, "--allow-external"},
         {options->base_count > 1, "several times --base"},

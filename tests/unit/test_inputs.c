@@ -102,6 +102,13 @@ static int make_files(void **state)
     put(file, "/p2", H5T_IEEE_F32LE, 1, &ten, H5P_DEFAULT, -1, NULL);
     bad |= H5Fclose(file) < 0;
 
+    file = fixture_create("odd-items.h5");
+    put(file, "/p1", H5T_IEEE_F32LE, 1, &ten, H5P_DEFAULT, -1, NULL);
+    put(file, "/p2", H5T_IEEE_F32LE, 1, &ten, H5P_DEFAULT, -1, NULL);
+    put(file, "/p3", H5T_IEEE_F32LE, 1, (const hsize_t[]){4}, H5P_DEFAULT, -1, NULL);
+    put(file, "/p4", H5T_IEEE_F32LE, 1, &ten, H5P_DEFAULT, -1, NULL);
+    bad |= H5Fclose(file) < 0;
+
     file = fixture_create("none.h5");
     bad |= H5Fclose(file) < 0;
     return bad ? -1 : 0;
@@ -118,6 +125,12 @@ static void test_layout_decides(void **state)
     assert_int_equal(in.answer, ENGRAM_ANSWER_KNN);
     assert_int_equal(in.metric, ENGRAM_COSINE);
     assert_string_equal(in.metric_reason, "attribute `distance` is \"angular\"");
+    engram_inputs_free(&in);
+    with("items.h5");
+    accept("/", "/", true);
+    assert_int_equal(in.base.last, 2);
+    assert_int_equal(in.base.dataset->dims[1], 10);
+    assert_ptr_equal(in.base.ids, in.base.dataset);
     engram_inputs_free(&in);
     with("single.h5");
     accept("/emb", "/emb", true);
@@ -204,8 +217,15 @@ static void test_wrong_sets(void **state)
     refuse(ENGRAM_ERR_DATA, "/a has 3, ");
     options.self = true;
     refuse(ENGRAM_ERR_USAGE, "exclude each other");
+    with("odd-items.h5");
+    refuse(ENGRAM_ERR_DATA,
+           "3 datasets are items of 10 numbers (such as /p1), but /p3 has 4 numbers");
     with("items.h5");
-    refuse(ENGRAM_ERR_USAGE, "2 datasets of 10 numbers, one per item, which is not supported yet");
+    options.leaf = "vector";
+    refuse(ENGRAM_ERR_DATA, "no group below / holds a dataset named vector");
+    with("single.h5");
+    options.leaf = "emb";
+    refuse(ENGRAM_ERR_USAGE, "--leaf emb: ");
     with("none.h5");
     refuse(ENGRAM_ERR_USAGE, "it holds no datasets");
     with("absent.h5");
