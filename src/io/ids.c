@@ -249,42 +249,56 @@ static enum engram_status lay_out(const struct reader *reader, struct engram_ids
     return ENGRAM_OK;
 }
 
+/* Reads all strings into `reader`, which the caller frees with close_reader. */
+static enum engram_status read_strings(struct reader *reader, int64_t last)
+{
+    ENGRAM_H5_HANDLE hid_t file = -1;
+
+    enum engram_status status = engram_h5_open(reader->path, reader->log, &file);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    ENGRAM_H5_QUIET;
+    ENGRAM_H5_HANDLE hid_t opened = engram_h5_open_member(file, reader->name, &reader->member);
+    if (opened < 0) {
+        char message[256];
+        engram_h5_message(message, sizeof message);
+        if (strstr(message, "doesn't exist") != NULL || strstr(message, "not found") != NULL) {
+            return engram_fail(reader->log, ENGRAM_ERR_NO_INPUT, "%s: %s: no such dataset",
+                               reader->path, reader->name);
+        }
+        return hdf5_failure(reader, "cannot be opened");
+    }
+    reader->dataset = opened;
+    status = check_dataset(reader, last);
+    if (status == ENGRAM_OK && reader->count > 0) {
+        status = read_all(reader);
+    }
+    return status;
+}
+
+static void close_reader(struct reader *reader)
+{
+    free(reader->slice);
+    free(reader->text);
+    free(reader->ends);
+    engram_h5_close(&reader->type);
+    engram_h5_close(&reader->space);
+}
+
 enum engram_status engram_ids_read(const char *path, const char *dataset, int64_t first,
                                    int64_t last, const struct engram_log *log,
                                    struct engram_ids *ids)
 {
     struct reader reader = {
         .path = path, .name = dataset, .log = log, .type = -1, .space = -1, .first = first};
-    ENGRAM_H5_HANDLE hid_t file = -1;
 
     *ids = (struct engram_ids){.width = 1};
-    enum engram_status status = engram_h5_open(path, log, &file);
-    if (status != ENGRAM_OK) {
-        return status;
-    }
-    ENGRAM_H5_QUIET;
-    ENGRAM_H5_HANDLE hid_t opened = engram_h5_open_member(file, dataset, &reader.member);
-    if (opened < 0) {
-        char message[256];
-        engram_h5_message(message, sizeof message);
-        if (strstr(message, "doesn't exist") != NULL || strstr(message, "not found") != NULL) {
-            return engram_fail(log, ENGRAM_ERR_NO_INPUT, "%s: %s: no such dataset", path, dataset);
-        }
-        return hdf5_failure(&reader, "cannot be opened");
-    }
-    reader.dataset = opened;
-    status = check_dataset(&reader, last);
-    if (status == ENGRAM_OK && reader.count > 0) {
-        status = read_all(&reader);
-    }
+    enum engram_status status = read_strings(&reader, last);
     if (status == ENGRAM_OK) {
         status = lay_out(&reader, ids);
     }
-    free(reader.slice);
-    free(reader.text);
-    free(reader.ends);
-    engram_h5_close(&reader.type);
-    engram_h5_close(&reader.space);
+    close_reader(&reader);
     return status;
 }
 
@@ -300,4 +314,29 @@ void engram_ids_free(struct engram_ids *ids)
 {
     free(ids->text);
     *ids = (struct engram_ids){.width = 1};
+}
+
+enum engram_status engram_texts_read(const char *path, const char *dataset, int64_t first,
+                                     int64_t last, const struct engram_log *log,
+                                     struct engram_texts *texts)
+{
+    struct reader reader = {
+        .path = path, .name = dataset, .log = log, .type = -1, .space = -1, .first = first};
+
+    *texts = (struct engram_texts){0};
+    enum engram_status status = read_strings(&reader, last);
+    if (status == ENGRAM_OK) {
+        *texts = (struct engram_texts){reader.count, reader.text, reader.ends};
+        reader.text = NULL;
+        reader.ends = NULL;
+    }
+    close_reader(&reader);
+    return status;
+}
+
+void engram_texts_free(struct engram_texts *texts)
+{
+    free(texts->text);
+    free(texts->ends);
+    *texts = (struct engram_texts){0};
 }

@@ -13,6 +13,27 @@ struct engram_ids {
     char *text;   /* count x width bytes, NUL-padded, not terminated when an id fills its place */
 };
 
+/* Strings without padding, one behind the other: string i ends before text[ends[i]]. */
+struct engram_texts {
+    int64_t count;
+    char *text;
+    size_t *ends;
+};
+
+static inline const char *engram_texts_at(const struct engram_texts *texts, int64_t i,
+                                          size_t *length)
+{
+    size_t start = i == 0 ? 0 : texts->ends[i - 1];
+    *length = texts->ends[i] - start;
+    return texts->text + start;
+}
+
+/* As engram_ids_read, but each at its own length. Freed with engram_texts_free. */
+enum engram_status engram_texts_read(const char *path, const char *dataset, int64_t first,
+                                     int64_t last, const struct engram_log *log,
+                                     struct engram_texts *texts);
+void engram_texts_free(struct engram_texts *texts);
+
 /* Reads rows [first, last) of the string dataset `dataset` of file `path` (fixed or variable
  * length, any padding; trailing NULs and the padding of space-padded strings removed).
  * Freed with engram_ids_free. Errors: NO_INPUT, DATA, RESOURCE, IO. */
