@@ -57,19 +57,24 @@ struct engram_job_options {
     double max_distance;
     bool min_similarity_given;
     double min_similarity;
-    bool all;                 /* the dense matrix */
-    bool pairwise;            /* row i against row i */
-    bool components;          /* duplicate groups */
-    const char *labels;       /* TSV file "id<TAB>label", or a dataset; or NULL */
-    const char *subset;       /* dataset: base rows allowed (bool or indices); or NULL */
-    const char *exclude_same; /* dataset of group labels: no match within a group; or NULL */
-    bool similarity;          /* write similarities instead of distances */
-    bool float64;             /* write float64 instead of float32 */
-    int64_t max_pairs;        /* more pairs are an error; 0: no limit */
-    const char *tmpdir;       /* where spools go; NULL: OUTPUT's folder */
-    int compress;             /* deflate level of the results, 0 .. 9 */
-    int threads;              /* 0: OMP_NUM_THREADS, else what the machine allows */
-    const char *isa;          /* NULL: ENGRAM_ISA, else the best there is */
+    bool all;           /* the dense matrix */
+    bool pairwise;      /* row i against row i */
+    bool components;    /* duplicate groups */
+    const char *labels; /* TSV file "id<TAB>label", or a dataset; or NULL */
+    /* Each a dataset of the base's file, or "FILE.h5::PATH"; or NULL. Base rows that may be
+     * answers: bools or 0 and 1 for all rows of the base's dataset, or row numbers. */
+    const char *subset;
+    /* Group labels of all rows (strings, integers, a categorical column): no match within a group.
+     * For the queries in the queries' file, when that is another set; or "BASE_PATH,QUERIES_PATH".
+     */
+    const char *exclude_same;
+    bool similarity;    /* write similarities instead of distances */
+    bool float64;       /* write float64 instead of float32 */
+    int64_t max_pairs;  /* more pairs are an error; 0: no limit */
+    const char *tmpdir; /* where spools go; NULL: OUTPUT's folder */
+    int compress;       /* deflate level of the results, 0 .. 9 */
+    int threads;        /* 0: OMP_NUM_THREADS, else what the machine allows */
+    const char *isa;    /* NULL: ENGRAM_ISA, else the best there is */
     enum engram_filter filter;
     bool force;                      /* replace an existing OUTPUT */
     const int *cancel;               /* as in engram_search_options */
@@ -96,7 +101,8 @@ struct engram_job_report {
     bool self;
     int64_t k; /* INT64_MAX: no limit */
     enum engram_answer answer;
-    int64_t base_count; /* rows searched (after row ranges) */
+    int64_t base_count;   /* rows searched (after row ranges) */
+    int64_t allowed_rows; /* of them, how many --subset and --labels allow as answers */
     int64_t query_count;
     int64_t dim;
     enum engram_dtype base_dtype; /* as searched: float32 or float64 */

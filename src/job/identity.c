@@ -108,10 +108,11 @@ void engram_identity_digest(const struct engram_inputs *inputs, int compress,
         (int)inputs->answer, inputs->similarity, inputs->float64, inputs->max_distance,
         inputs->min_similarity, compress);
     for (int i = 0; i < 2; i++) {
-        unsigned char words[24];
+        unsigned char words[32];
         engram_store64le(words, engram_hash64(text, (size_t)length, seeds[i]));
         engram_store64le(words + 8, content_hash(base, seeds[i]));
         engram_store64le(words + 16, content_hash(queries, seeds[i]));
+        engram_store64le(words + 24, inputs->row_data.hashes[i]);
         hashes[i] = engram_hash64(words, sizeof words, seeds[i]);
     }
     (void)snprintf(digest, ENGRAM_DIGEST_SIZE, "%016" PRIx64 "%016" PRIx64, hashes[0], hashes[1]);

@@ -72,9 +72,7 @@ static bool is_file(const char *path)
     return stat(path, &info) == 0 && !S_ISDIR(info.st_mode);
 }
 
-/* Splits FILE::PATH at the last "::" whose left side is a file. `*file` is the caller's to free;
- * NULL when there is no such split. */
-static enum engram_status split_set(const char *set, const struct engram_log *log, char **file,
+enum engram_status engram_set_split(const char *set, const struct engram_log *log, char **file,
                                     const char **dataset)
 {
     char *left = strdup(set);
@@ -143,7 +141,7 @@ static enum engram_status choose(const struct engram_job_options *options,
         choice->dataset = set;
         return ENGRAM_OK;
     }
-    status = split_set(set, &options->log, &path, &choice->dataset);
+    status = engram_set_split(set, &options->log, &path, &choice->dataset);
     if (status == ENGRAM_OK && path != NULL) {
         status = open_file(options, inputs, path, &choice->file);
         free(path);
@@ -415,11 +413,15 @@ enum engram_status engram_inputs_resolve(const struct engram_job_options *option
     if (status == ENGRAM_OK) {
         status = engram_question_check(options, inputs);
     }
+    if (status == ENGRAM_OK) {
+        status = engram_row_data_read(options, inputs, &inputs->row_data);
+    }
     return status;
 }
 
 void engram_inputs_free(struct engram_inputs *inputs)
 {
+    engram_row_data_free(&inputs->row_data);
     for (int i = 0; i < inputs->file_count; i++) {
         engram_layout_free(&inputs->files[i].layout);
         free(inputs->files[i].path);

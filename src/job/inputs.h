@@ -8,6 +8,7 @@
 
 #include "engram/job.h"
 #include "io/layout.h"
+#include "job/row_data.h"
 
 /* One file that was looked into. */
 struct engram_input_file {
@@ -40,6 +41,7 @@ struct engram_inputs {
     double min_similarity;     /* -INFINITY: no limit */
     bool similarity;           /* write similarities instead of distances */
     bool float64;              /* write float64 instead of float32 */
+    struct engram_row_data row_data;
 };
 
 /* Reads the layouts and decides; `options->output` is not looked at. On failure files[] keeps what
@@ -48,6 +50,11 @@ struct engram_inputs {
 enum engram_status engram_inputs_resolve(const struct engram_job_options *options,
                                          struct engram_inputs *inputs);
 void engram_inputs_free(struct engram_inputs *inputs);
+
+/* Splits FILE::PATH at the last "::" whose left side is a file. `*file` is the caller's to free;
+ * NULL when there is no such split. RESOURCE. */
+enum engram_status engram_set_split(const char *set, const struct engram_log *log, char **file,
+                                    const char **dataset);
 
 /* Whether a dataset can be a set: two dimensions, numbers. */
 bool engram_is_vectors(const struct engram_dataset_info *dataset);

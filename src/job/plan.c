@@ -84,6 +84,7 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
     if (!shared) {
         plan->rows_bytes = engram_saturating_add(plan->rows_bytes, set_bytes(&inputs->queries));
     }
+    plan->rows_bytes = engram_saturating_add(plan->rows_bytes, engram_row_data_bytes(inputs));
     plan->packed_bytes = packed_bytes(plan, kernels, inputs->metric);
     plan->answer_bytes = inputs->k != INT64_MAX ? answer_bytes(plan, inputs->k) : 0;
     plan->need_bytes = engram_saturating_add(

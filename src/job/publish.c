@@ -117,6 +117,33 @@ static enum engram_status write_attributes(const struct engram_publication *p)
     return status;
 }
 
+/* Where what is said about single rows was found, and a hash of it: it may lie in other files. */
+static enum engram_status write_row_data(const struct engram_publication *p)
+{
+    const struct engram_row_data *data = &p->inputs->row_data;
+    const struct {
+        const char *name;
+        const char *path;
+    } paths[] = {
+        {"subset_dataset", data->subset_path},
+        {"exclude_same_dataset", data->groups_path},
+        {"exclude_same_query_dataset", data->query_groups_path},
+        {"labels_dataset", data->labels_path},
+    };
+    char hash[33];
+    enum engram_status status = ENGRAM_OK;
+
+    for (size_t i = 0; status == ENGRAM_OK && i < sizeof paths / sizeof paths[0]; i++) {
+        if (paths[i].path[0] != '\0') {
+            status = engram_output_text(p->output, "/", paths[i].name, paths[i].path);
+        }
+    }
+    if (status == ENGRAM_OK && engram_row_data_hash(data, hash)) {
+        status = engram_output_text(p->output, "/", "row_data_hash", hash);
+    }
+    return status;
+}
+
 /* Base ids of the whole dataset, because results hold dataset rows; query ids of the queries. */
 static enum engram_status write_ids(const struct engram_publication *p, const char *name,
                                     const struct engram_set_ref *set, int64_t first, int64_t last)
@@ -154,6 +181,9 @@ static enum engram_status fill(struct engram_publication *p)
         return engram_fail(&p->options->log, ENGRAM_ERR_INTERNAL, "an answer without a form");
     }
     enum engram_status status = write_attributes(p);
+    if (status == ENGRAM_OK) {
+        status = write_row_data(p);
+    }
     if (status == ENGRAM_OK) {
         status = kind->declare(p);
     }

@@ -21,8 +21,6 @@ static enum engram_status check_available(const struct engram_job_options *optio
         {options->pairwise, "--pairwise"},
         {options->components, "--components"},
         {options->labels != NULL, "--labels"},
-        {options->subset != NULL, "--subset"},
-        {options->exclude_same != NULL, "--exclude-same"},
         {options->max_pairs > 0, "--max-pairs"},
         {options->tmpdir != NULL, "--tmpdir"},
         {options->dtype != NULL, "--dtype"},

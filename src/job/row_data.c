@@ -88,10 +88,11 @@ static enum engram_status take_subset(const struct engram_job_options *options,
                            "%s: %s: a subset has to be bools or row numbers, not strings",
                            place->file, place->name);
     }
-    /* Numbers that could be either are a mask: nobody lists rows 0 and 1 as often as there are rows.
+    /* Numbers that could be either are a mask: nobody lists rows 0 and 1 as often as there are
+     * rows.
      */
-    data->subset_mask = column->kind == ENGRAM_COLUMN_BOOLS ||
-                        (column->count == rows && all_zero_or_one(column));
+    data->subset_mask =
+        column->kind == ENGRAM_COLUMN_BOOLS || (column->count == rows && all_zero_or_one(column));
     if (data->subset_mask && column->count != rows) {
         return wrong_count(options, place, column->count, base);
     }
@@ -157,10 +158,10 @@ static enum engram_status read_subset(const struct engram_job_options *options,
     return status;
 }
 
-/* The groups of one set, by row of its dataset. */
+/* The groups of one set, by row of its dataset; `path` is where they are inside the file. */
 static enum engram_status read_groups(const struct engram_job_options *options,
                                       const struct engram_set_ref *set, const char *value,
-                                      struct engram_labels *groups)
+                                      struct engram_labels *groups, char path[ENGRAM_ROW_DATA_PATH])
 {
     struct place place;
     enum engram_status status = locate(options, set->file->path, value, &place);
@@ -169,6 +170,7 @@ static enum engram_status read_groups(const struct engram_job_options *options,
         return not_found(options, "--exclude-same", value, set->file->path);
     }
     if (status == ENGRAM_OK) {
+        keep_path(path, place.name);
         status = engram_labels_read(place.file, place.name, &options->log, groups);
     }
     if (status == ENGRAM_OK && groups->count != set->dataset->dims[0]) {
@@ -228,9 +230,9 @@ static enum engram_status take_groups(const struct engram_job_options *options,
     struct engram_labels asked = {0};
     bool same = base->dataset == queries->dataset;
 
-    enum engram_status status = read_groups(options, base, base_value, &groups);
+    enum engram_status status = read_groups(options, base, base_value, &groups, data->groups_path);
     if (status == ENGRAM_OK && !same) {
-        status = read_groups(options, queries, query_value, &asked);
+        status = read_groups(options, queries, query_value, &asked, data->query_groups_path);
     }
     if (status == ENGRAM_OK && !same) {
         status = engram_labels_unite(&groups, &asked, &options->log);
@@ -262,9 +264,6 @@ static enum engram_status read_exclude_same(const struct engram_job_options *opt
     enum engram_status status = split_groups(options, &inputs->base, &first, &second);
     if (status == ENGRAM_OK) {
         status = take_groups(options, inputs, data, first, second);
-    }
-    if (status == ENGRAM_OK) {
-        (void)snprintf(data->groups_path, sizeof data->groups_path, "%s", options->exclude_same);
     }
     free(first);
     return status;
@@ -302,7 +301,7 @@ static enum engram_status allow_labelled(const struct engram_job_options *option
         bool labelled = data->labels.codes[base->first + r] >= 0;
         data->labelled += labelled;
         if (!labelled) {
-            data->allowed[r >> 3] &= (uint8_t)~(1U << (r & 7));
+            data->allowed[r >> 3] &= (uint8_t) ~(1U << (r & 7));
         }
     }
     return status;
@@ -396,6 +395,12 @@ enum engram_status engram_row_data_read(const struct engram_job_options *options
         engram_row_data_free(data);
     }
     return status;
+}
+
+bool engram_row_data_hash(const struct engram_row_data *data, char text[33])
+{
+    (void)snprintf(text, 33, "%016" PRIx64 "%016" PRIx64, data->hashes[0], data->hashes[1]);
+    return data->hashes[0] != 0 || data->hashes[1] != 0;
 }
 
 uint64_t engram_row_data_bytes(const struct engram_inputs *inputs)

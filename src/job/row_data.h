@@ -20,15 +20,16 @@ struct engram_row_data {
     bool subset_mask;     /* the subset is a mask, not row numbers */
     /* Groups of the rows of the base's range and the queries' range; NULL: none. */
     int64_t *base_groups;
-    int64_t *query_groups; /* may be base_groups */
+    int64_t *query_groups;       /* may be base_groups */
     struct engram_labels labels; /* of all rows of the base; none without --labels */
     int64_t labelled;            /* rows with a label, of the base's range */
     int64_t unknown;             /* lines of a label file whose id no row has */
     /* Where it was found, inside its file; "" without. */
     char subset_path[ENGRAM_ROW_DATA_PATH];
     char groups_path[ENGRAM_ROW_DATA_PATH];
-    char labels_path[ENGRAM_ROW_DATA_PATH]; /* "" for a label file */
-    uint64_t hashes[2];                     /* of the content; 0 without any */
+    char query_groups_path[ENGRAM_ROW_DATA_PATH]; /* "" when it is the same dataset */
+    char labels_path[ENGRAM_ROW_DATA_PATH];       /* "" for a label file */
+    uint64_t hashes[2];                           /* of the content; 0 without any */
 };
 
 /* Reads what the options name, for sets that are decided. Freed with engram_row_data_free.
@@ -37,6 +38,9 @@ enum engram_status engram_row_data_read(const struct engram_job_options *options
                                         const struct engram_inputs *inputs,
                                         struct engram_row_data *data);
 void engram_row_data_free(struct engram_row_data *data);
+
+/* The hashes as 32 hexadecimal digits; false when there is nothing to hash. */
+bool engram_row_data_hash(const struct engram_row_data *data, char text[33]);
 
 /* Bytes of memory it takes. */
 uint64_t engram_row_data_bytes(const struct engram_inputs *inputs);

@@ -103,6 +103,7 @@ static struct engram_request make_request(struct engram_job_state *job)
         .max_key = job->inputs.max_distance,
         .min_score = job->inputs.min_similarity,
         .self = job->inputs.self,
+        .query_groups = job->inputs.row_data.query_groups,
         .filter = plan_filter(job),
         .threads = job->plan.threads,
         .cancel = job->options->cancel,
@@ -110,6 +111,16 @@ static struct engram_request make_request(struct engram_job_state *job)
         .progress_context = &job->searching,
         .log = job->options->log,
     };
+}
+
+/* What is said about single rows, for the rows of a slab: slabs begin on a grain. */
+static void limit_to_slab(const struct engram_job_state *job, const struct engram_slab *slab,
+                          struct engram_search_options *options, struct engram_request *request)
+{
+    const struct engram_row_data *data = &job->inputs.row_data;
+    size_t first = (size_t)(slab->first_row - job->inputs.base.first);
+    options->allowed = data->allowed == NULL ? NULL : data->allowed + first / 8;
+    request->base_groups = data->base_groups == NULL ? NULL : data->base_groups + first;
 }
 
 /* All queries against one slab of the base. */
@@ -123,6 +134,7 @@ static enum engram_status search_slab(struct engram_job_state *job, const struct
 
     base.dim = job->inputs.base.dataset->dims[1];
     options.metric = job->inputs.metric;
+    limit_to_slab(job, slab, &options, &request);
     /* AUTO leaves the choice between filters to a look at the data. */
     options.filter = plan_filter(job);
     options.isa = job->plan.isa;
@@ -230,6 +242,7 @@ static void start_report(struct engram_job_state *job)
     report->k = inputs->k;
     report->answer = inputs->answer;
     report->base_count = inputs->base.last - inputs->base.first;
+    report->allowed_rows = inputs->row_data.allowed_rows;
     report->query_count = inputs->queries.last - inputs->queries.first;
     report->dim = inputs->base.dataset->dims[1];
     report->base_dtype = engram_source_dtype(inputs->base.dataset);

@@ -186,12 +186,21 @@ def answer(
     base_rows=None,
     max_distance=None,
     min_similarity=None,
+    subset=None,
+    base_groups=None,
+    query_groups=None,
 ):
-    """What a job must give; k None: no limit. Rows are rows of the whole base dataset."""
+    """What a job must give; k None: no limit. Rows are rows of the whole base dataset. subset:
+    row numbers allowed as answers; groups: numbers of all rows, negative for none."""
     query_rows = row_range(query_rows, len(queries))
     base_rows = row_range(base_rows, len(base))
     score, key = scores(queries[slice(*query_rows)], base[slice(*base_rows)], metric)
     keep = allowed_pairs(queries, base, query_rows, base_rows, self_job)
+    if subset is not None:
+        keep &= np.isin(np.arange(*base_rows), np.asarray(subset, np.int64))[None, :]
+    if base_groups is not None:
+        own = np.asarray(query_groups)[slice(*query_rows), None]
+        keep &= (own < 0) | (own != np.asarray(base_groups)[None, slice(*base_rows)])
     if max_distance is not None:
         keep &= key <= max_distance
     if min_similarity is not None:
