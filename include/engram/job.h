@@ -101,8 +101,9 @@ struct engram_job_report {
     bool self;
     int64_t k; /* INT64_MAX: no limit */
     enum engram_answer answer;
-    int64_t base_count;   /* rows searched (after row ranges) */
-    int64_t allowed_rows; /* of them, how many --subset and --labels allow as answers */
+    int64_t base_count;       /* rows searched (after row ranges) */
+    int64_t allowed_rows;     /* of them, how many --subset and --labels allow as answers */
+    char allowed_reason[192]; /* for people: why fewer, and what else is said of rows; "" */
     int64_t query_count;
     int64_t dim;
     enum engram_dtype base_dtype; /* as searched: float32 or float64 */

@@ -98,6 +98,8 @@ static void print_set(const char *label, const struct engram_inputs *inputs,
 
 static void print_decision(const struct engram_inputs *inputs)
 {
+    char allowed[192];
+
     printf("layout   %s\n", layout_name(inputs->files[0].layout.kind));
     print_set("base     ", inputs, &inputs->base);
     if (inputs->self && inputs->queries.first == inputs->base.first &&
@@ -105,6 +107,10 @@ static void print_decision(const struct engram_inputs *inputs)
         puts("queries  the base; no row matches itself");
     } else {
         print_set("queries  ", inputs, &inputs->queries);
+    }
+    engram_row_data_describe(inputs, allowed, sizeof allowed);
+    if (allowed[0] != '\0') {
+        printf("allowed  %s\n", allowed);
     }
     printf("metric   %s (", engram_metric_name(inputs->metric));
     print_escaped(inputs->metric_reason);

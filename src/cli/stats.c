@@ -108,6 +108,7 @@ static void json_job(struct json *json, const struct engram_cli_summary *summary
     json_text(json, "result", report->answer == ENGRAM_ANSWER_PAIRS ? "pairs" : "neighbors");
     json_signed(json, "queries", report->query_count);
     json_signed(json, "base_rows", report->base_count);
+    json_signed(json, "allowed_rows", report->allowed_rows);
     json_signed(json, "dimensions", report->dim);
     json_text(json, "dtype", engram_dtype_name(report->base_dtype));
     json_unsigned(json, "answers", report->answers);

@@ -101,6 +101,9 @@ static void append_sets(struct text *text, const struct engram_job_report *repor
     append(text, ", ");
     append_count(text, (uint64_t)report->dim, "dimension", "dimensions");
     append(text, ", %s\n", engram_dtype_name(report->base_dtype));
+    if (report->allowed_reason[0] != '\0') {
+        append(text, "  allowed  %s\n", report->allowed_reason);
+    }
 }
 
 static void append_question(struct text *text, const struct engram_cli_summary *summary)

@@ -183,6 +183,32 @@ static enum engram_status read_attributes(struct engram_result *result)
     return info->k > 0 ? ENGRAM_OK : bad_result(result, "attribute `k`", "is not positive");
 }
 
+/* Attributes that results of jobs with row data have. */
+static enum engram_status read_row_data(struct engram_result *result)
+{
+    struct engram_result_info *info = &result->info;
+    bool found = false;
+    enum engram_status status = engram_result_text(result, "subset_dataset", info->subset_path,
+                                                   sizeof info->subset_path, &found);
+    if (status == ENGRAM_OK) {
+        status = engram_result_text(result, "exclude_same_dataset", info->groups_path,
+                                    sizeof info->groups_path, &found);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_result_text(result, "exclude_same_query_dataset", info->query_groups_path,
+                                    sizeof info->query_groups_path, &found);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_result_text(result, "labels_dataset", info->labels_path,
+                                    sizeof info->labels_path, &found);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_result_text(result, "row_data_hash", info->row_data_hash,
+                                    sizeof info->row_data_hash, &found);
+    }
+    return status;
+}
+
 static bool is_range(const int64_t range[2], int64_t rows)
 {
     return range[0] >= 0 && range[0] <= range[1] && range[1] <= rows;
@@ -323,6 +349,7 @@ static enum engram_status open_all(struct engram_result *result)
     ENGRAM_H5_QUIET;
 
     if (status != ENGRAM_OK || (status = read_attributes(result)) != ENGRAM_OK ||
+        (status = read_row_data(result)) != ENGRAM_OK ||
         (status = check_ranges(result)) != ENGRAM_OK) {
         return status;
     }

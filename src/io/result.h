@@ -33,6 +33,12 @@ struct engram_result_info {
     int64_t query_shape[2];
     int64_t base_rows[2]; /* half-open ranges that were searched */
     int64_t query_rows[2];
+    /* Where row data (job/row_data.h) was found, inside its file, and its hash; "" without. */
+    char subset_path[512];
+    char groups_path[512];
+    char query_groups_path[512];
+    char labels_path[512];
+    char row_data_hash[40];
     char digest[64];
     char format[16]; /* format version, "1.0" */
     bool has_query_ids;

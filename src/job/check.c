@@ -102,6 +102,19 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Whether base row `r` may be an answer to query `q` by what is said about single rows. */
+static bool may_match(const struct engram_check *check, int64_t q, int64_t r)
+{
+    if (check->info.self && q + check->query_first == r + check->base_first) {
+        return false;
+    }
+    if (check->allowed != NULL && (check->allowed[r / 8] & 1U << r % 8) == 0) {
+        return false;
+    }
+    return check->base_groups == NULL || check->query_groups[q] < 0 ||
+           check->query_groups[q] != check->base_groups[r];
+}
+
 /* Scans the base for query `q`; returns how many rows are eligible, or -1: the query is not. */
 static int64_t scan(const struct engram_check *check, struct engram_check_room *room, int64_t q)
 {
@@ -112,10 +125,9 @@ static int64_t scan(const struct engram_check *check, struct engram_check_room *
         return -1;
     }
     for (int64_t r = 0; r < check->base.rows; r++) {
-        bool self = check->info.self && q + check->query_first == r + check->base_first;
         room->answered[r] = false;
         room->keys[r] = NAN;
-        if (!load_row(&check->base, r, room->row, &x_scale) || self) {
+        if (!may_match(check, q, r) || !load_row(&check->base, r, room->row, &x_scale)) {
             continue;
         }
         room->keys[r] = plain_key(check->info.metric, room->query, q_scale, room->row, x_scale,

@@ -12,6 +12,9 @@ struct engram_check {
     struct engram_set queries;
     int64_t base_first; /* dataset row of the first */
     int64_t query_first;
+    const uint8_t *allowed;     /* as in struct engram_row_data; NULL: all rows */
+    const int64_t *base_groups; /* likewise, both or neither */
+    const int64_t *query_groups;
 };
 
 /* Room for one query; one a thread. */

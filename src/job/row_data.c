@@ -403,6 +403,27 @@ bool engram_row_data_hash(const struct engram_row_data *data, char text[33])
     return data->hashes[0] != 0 || data->hashes[1] != 0;
 }
 
+void engram_row_data_describe(const struct engram_inputs *inputs, char *text, size_t size)
+{
+    const struct engram_row_data *data = &inputs->row_data;
+    const char *groups = data->base_groups != NULL ? "no match within a group" : "";
+    char labels[80] = "";
+    char subset[80] = "";
+
+    if (data->allowed != NULL) {
+        const char *how = data->subset_path[0] == '\0' ? ""
+                          : data->subset_mask          ? ", by a mask"
+                                                       : ", by row numbers";
+        (void)snprintf(subset, sizeof subset, "%" PRId64 " of %" PRId64 " base rows%s%s",
+                       data->allowed_rows, inputs->base.last - inputs->base.first, how,
+                       groups[0] != '\0' ? "; " : "");
+    }
+    if (data->labels.codes != NULL) {
+        (void)snprintf(labels, sizeof labels, "; %" PRId64 " rows with a label", data->labelled);
+    }
+    (void)snprintf(text, size, "%s%s%s", subset, groups, labels);
+}
+
 uint64_t engram_row_data_bytes(const struct engram_inputs *inputs)
 {
     const struct engram_row_data *data = &inputs->row_data;

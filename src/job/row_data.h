@@ -42,6 +42,10 @@ void engram_row_data_free(struct engram_row_data *data);
 /* The hashes as 32 hexadecimal digits; false when there is nothing to hash. */
 bool engram_row_data_hash(const struct engram_row_data *data, char text[33]);
 
+/* One line for people: "70 of 300 base rows, by a mask; no match within a group"; "" when there is
+ * nothing to say. */
+void engram_row_data_describe(const struct engram_inputs *inputs, char *text, size_t size);
+
 /* Bytes of memory it takes. */
 uint64_t engram_row_data_bytes(const struct engram_inputs *inputs);
 

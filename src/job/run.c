@@ -243,6 +243,7 @@ static void start_report(struct engram_job_state *job)
     report->answer = inputs->answer;
     report->base_count = inputs->base.last - inputs->base.first;
     report->allowed_rows = inputs->row_data.allowed_rows;
+    engram_row_data_describe(inputs, report->allowed_reason, sizeof report->allowed_reason);
     report->query_count = inputs->queries.last - inputs->queries.first;
     report->dim = inputs->base.dataset->dims[1];
     report->base_dtype = engram_source_dtype(inputs->base.dataset);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -185,6 +186,40 @@ static enum engram_status read_side(struct verification *v, const struct engram_
     return status;
 }
 
+/* The row data that the result says it was made with, unless the options name it. */
+static enum engram_status name_row_data(const struct verification *v,
+                                        struct engram_job_options *job, char groups[1100])
+{
+    const struct engram_result_info *info = &v->check.info;
+    if (job->subset == NULL && info->subset_path[0] != '\0') {
+        job->subset = info->subset_path;
+    }
+    if (job->exclude_same == NULL && info->groups_path[0] != '\0') {
+        (void)snprintf(groups, 1100, "%s%s%s", info->groups_path,
+                       info->query_groups_path[0] != '\0' ? "," : "", info->query_groups_path);
+        job->exclude_same = groups;
+    }
+    return ENGRAM_OK;
+}
+
+/* The same file names can lead to other data by now. */
+static enum engram_status check_row_data(struct verification *v)
+{
+    const struct engram_row_data *data = &v->inputs.row_data;
+    char hash[33];
+    bool any = engram_row_data_hash(data, hash);
+    if (strcmp(any ? hash : "", v->check.info.row_data_hash) != 0) {
+        return engram_fail(&v->options->log, ENGRAM_ERR_DATA,
+                           "%s: was made with another subset, other groups or other labels; give "
+                           "the --subset, --exclude-same and --labels of the job",
+                           v->options->output);
+    }
+    v->check.allowed = data->allowed;
+    v->check.base_groups = data->base_groups;
+    v->check.query_groups = data->query_groups;
+    return ENGRAM_OK;
+}
+
 /* The sets that the result says it was made from. */
 static enum engram_status resolve(struct verification *v)
 {
@@ -208,7 +243,11 @@ static enum engram_status resolve(struct verification *v)
     if (job.queries == NULL && !info->self) {
         job.queries = info->query_path;
     }
-    enum engram_status status = engram_inputs_resolve(&job, &v->inputs);
+    char groups[1100];
+    enum engram_status status = name_row_data(v, &job, groups);
+    if (status == ENGRAM_OK) {
+        status = engram_inputs_resolve(&job, &v->inputs);
+    }
     if (status != ENGRAM_OK) {
         return status;
     }
@@ -222,7 +261,7 @@ static enum engram_status resolve(struct verification *v)
                            "--base and --queries of the job",
                            v->options->output);
     }
-    return ENGRAM_OK;
+    return check_row_data(v);
 }
 
 static enum engram_status verify(struct verification *v, int64_t sample)
@@ -252,7 +291,8 @@ static enum engram_status verify(struct verification *v, int64_t sample)
         v->report->queries_total = v->check.info.queries;
         status = check_results(v, sample);
     }
-    if (status == ENGRAM_OK) {
+    /* The neighbours that a file brings along know of no subsets and groups. */
+    if (status == ENGRAM_OK && v->check.info.row_data_hash[0] == '\0') {
         status = engram_truth_recall(&v->inputs, &v->check.info, v->result, options, v->report);
     }
     return status == ENGRAM_OK && v->report->errors > 0 ? ENGRAM_DIFFERENT : status;

@@ -224,3 +224,46 @@ def test_identity(t):
     with h5py.File(out, "r") as f:
         t.check(f.attrs["subset_dataset"] == "/mask", dict(f.attrs))
         t.check(f.attrs["exclude_same_dataset"] == "/own", dict(f.attrs))
+
+
+def test_verify(t):
+    """verify finds the data by itself, notices others, and finds answers that are not allowed."""
+    base, queries = t.gaussian(200, 6), t.gaussian(40, 6)
+    mask = t.random.random(200) < 0.5
+    own, asked = t.random.integers(0, 5, 200), t.random.integers(0, 5, 40)
+    data = {"train": base, "test": queries, "mask": mask, "a": own, "b": asked}
+    data["neighbors"] = np.zeros((40, 10), "i4")
+    path = t.h5("in.h5", data)
+    other = t.h5("other.h5", {"mask": mask, "not": ~mask})
+    out = t.path("out.h5")
+    for question in (["--subset=mask"], ["--exclude-same=a,b"], ["--subset", other + "::mask"]):
+        t.succeeds("--force", "--metric=l2", *question, path, out)
+        extra = question if other in question[-1] else []
+        run = t.run("verify", "--full", *extra, path, out)
+        t.check(run.code == 0 and "recall" not in run.out, f"{question}: {run} {run.out}")
+    t.fails(65, "another subset", "verify", "--subset", other + "::not", path, out)
+    t.succeeds("--force", "--metric=l2", path, out)
+    t.fails(65, "another subset", "verify", "--subset=mask", path, out)
+    with h5py.File(out, "a") as f:  # all answers, and a claim that they keep to the subset
+        t.succeeds("--force", "--metric=l2", "--subset=mask", path, t.path("subset.h5"))
+        with h5py.File(t.path("subset.h5"), "r") as g:
+            for name in ("subset_dataset", "row_data_hash"):
+                f.attrs[name] = g.attrs[name]
+    run = t.run("verify", "--full", path, out)
+    t.check(run.code == 1 and "DIFFERS" in run.out, f"wrong answers: {run} {run.out}")
+
+
+def test_said(t):
+    base = t.gaussian(60, 6)
+    data = {"mask": np.arange(60) < 20, "rows": np.array([3, 1, 3]), "g": base[:, 0] > 0}
+    path = t.h5("in.h5", {"x": base, **data})
+    for arguments, text in (
+        (["--subset=mask"], "20 of 60 base rows, by a mask"),
+        (["--subset=rows"], "2 of 60 base rows, by row numbers"),
+        (["--subset=rows", "--exclude-same=g"], "by row numbers; no match within a group"),
+        (["--exclude-same=g"], "no match within a group"),
+    ):
+        run = t.succeeds("--force", *arguments, path, t.path("out.h5"))
+        t.check(text in run.err, f"{text}: {run.err}")
+        run = t.run("inspect", *arguments, path)
+        t.check(text in run.out, f"{text}: {run.out}")
