@@ -1,6 +1,7 @@
 #include "job/state.h"
 
 #include "base/clock.h"
+#include "job/sets.h"
 
 /* Rows in memory at a time when they are only hashed. */
 #define HASH_ROWS ((int64_t)64 * ENGRAM_ROW_GRAIN)
@@ -25,10 +26,6 @@ enum engram_status engram_feed_open(struct engram_job_state *job, const struct e
                                     int64_t slab_rows, struct engram_source **source)
 {
     const struct engram_source_options options = {
-        .path = set->file->path,
-        .dataset = set->dataset,
-        .first = set->first,
-        .last = set->last,
         .slab_rows = slab_rows,
         .threads = job->plan.threads,
         .cancel = job->options->cancel,
@@ -36,7 +33,7 @@ enum engram_status engram_feed_open(struct engram_job_state *job, const struct e
         .progress_context = &job->reading,
         .log = job->options->log,
     };
-    return engram_source_open(&options, source);
+    return engram_set_open(set, &options, source);
 }
 
 enum engram_status engram_feed_next(struct engram_job_state *job, struct engram_source *source,
@@ -59,8 +56,8 @@ static enum engram_status hash_ids(struct engram_job_state *job, const struct en
     if (set->ids == NULL) {
         return ENGRAM_OK;
     }
-    enum engram_status status = engram_ids_of(set->file->path, set->ids, 0, set->dataset->dims[0],
-                                              &job->options->log, &ids);
+    enum engram_status status =
+        engram_set_read_ids(set, 0, set->dataset->dims[0], &job->options->log, &ids);
     if (status == ENGRAM_OK) {
         engram_content_add_ids(content, &ids);
         engram_ids_free(&ids);

@@ -2,6 +2,7 @@
 #include "job/inputs.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,9 @@
 #include "base/log.h"
 #include "io/anndata.h"
 #include "io/items.h"
+#include "job/bases.h"
 #include "job/question.h"
+#include "job/sets.h"
 
 /* The two roles of a set. */
 struct role {
@@ -47,7 +50,7 @@ static enum engram_status open_file(const struct engram_job_options *options,
             return ENGRAM_OK;
         }
     }
-    if (inputs->file_count == ENGRAM_INPUT_FILES) {
+    if (inputs->file_count == inputs->file_room) {
         return engram_fail(&options->log, ENGRAM_ERR_INTERNAL, "too many input files");
     }
     *file = &inputs->files[inputs->file_count];
@@ -62,36 +65,6 @@ static enum engram_status open_file(const struct engram_job_options *options,
     }
     (*file)->path = copy;
     inputs->file_count++;
-    return ENGRAM_OK;
-}
-
-static bool is_file(const char *path)
-{
-    struct stat info;
-
-    return stat(path, &info) == 0 && !S_ISDIR(info.st_mode);
-}
-
-enum engram_status engram_set_split(const char *set, const struct engram_log *log, char **file,
-                                    const char **dataset)
-{
-    char *left = strdup(set);
-
-    *file = NULL;
-    if (left == NULL) {
-        return engram_fail(log, ENGRAM_ERR_RESOURCE, "%s: not enough memory", set);
-    }
-    for (size_t at = strlen(left); at-- > 0;) {
-        if (left[at] == ':' && set[at + 1] == ':') {
-            left[at] = '\0';
-            if (is_file(left)) {
-                *file = left;
-                *dataset = set + at + 2;
-                return ENGRAM_OK;
-            }
-        }
-    }
-    free(left);
     return ENGRAM_OK;
 }
 
@@ -153,7 +126,7 @@ static enum engram_status choose(const struct engram_job_options *options,
     if (status != ENGRAM_OK) {
         return status;
     }
-    if (is_file(set)) {
+    if (engram_is_file(set)) {
         return open_file(options, inputs, set, &choice->file);
     }
     if (engram_layout_is_sparse(&input->layout, set)) {
@@ -168,7 +141,7 @@ static enum engram_status choose(const struct engram_job_options *options,
 
 /* Refuses items that are no set. */
 static enum engram_status check_items(const struct engram_job_options *options,
-                                      const struct engram_set_ref *set)
+                                      const struct engram_set_part *set)
 {
     const struct engram_items *items = set->dataset->items;
     const char *defect = items == NULL ? NULL : engram_items_defect(items);
@@ -181,7 +154,7 @@ static enum engram_status check_items(const struct engram_job_options *options,
 /* The set that the layout of a file gives to a role. */
 static enum engram_status by_layout(const struct engram_job_options *options,
                                     const struct engram_input_file *file, const struct role *role,
-                                    struct engram_set_ref *set)
+                                    struct engram_set_part *set)
 {
     const struct engram_layout *layout = &file->layout;
     char text[700];
@@ -216,17 +189,36 @@ static enum engram_status by_layout(const struct engram_job_options *options,
                            : engram_inputs_candidates(layout, text, sizeof text));
 }
 
+/* Takes the elements for those of --dtype. */
+static enum engram_status read_as(const struct engram_job_options *options,
+                                  const struct choice *choice,
+                                  const struct engram_dataset_info *dataset)
+{
+    struct engram_layout *layout = &choice->file->layout;
+
+    if (options->dtype == NULL || dataset == NULL) {
+        return ENGRAM_OK;
+    }
+    return engram_dataset_read_as(&layout->datasets[dataset - layout->datasets], options->dtype,
+                                  choice->file->path, &options->log);
+}
+
 static enum engram_status by_choice(const struct engram_job_options *options,
                                     const struct choice *choice, const struct role *role,
-                                    struct engram_set_ref *set)
+                                    struct engram_set_part *set)
 {
     char text[700];
 
     if (choice->dataset == NULL) {
-        return by_layout(options, choice->file, role, set);
+        enum engram_status found = by_layout(options, choice->file, role, set);
+        return found == ENGRAM_OK ? read_as(options, choice, set->dataset) : found;
     }
     set->file = choice->file;
     set->dataset = engram_layout_find(&choice->file->layout, choice->dataset);
+    enum engram_status status = read_as(options, choice, set->dataset);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
     if (set->dataset == NULL && engram_layout_is_sparse(&set->file->layout, choice->dataset)) {
         return engram_fail(&options->log, ENGRAM_ERR_DATA,
                            "%s: %s: is a sparse matrix, which cannot be searched; store it dense "
@@ -248,48 +240,92 @@ static enum engram_status by_choice(const struct engram_job_options *options,
     return check_items(options, set);
 }
 
-/* Decides base, queries and self. The layouts that a truncated list can change are complete before
- * any pointer into them is taken: first all choices, then the sets. */
-static enum engram_status choose_sets(const struct engram_job_options *options,
-                                      struct engram_inputs *inputs)
+/* Makes a set of choices. */
+static enum engram_status make_set(const struct engram_job_options *options,
+                                   const struct choice *choices, size_t count,
+                                   const struct role *role, struct engram_set_ref *set)
 {
-    const struct engram_input_file *input = &inputs->files[0];
-    struct choice base = {&inputs->files[0], NULL};
-    struct choice queries = {&inputs->files[0], NULL};
+    struct engram_set_part *parts = calloc(count, sizeof *parts);
     enum engram_status status = ENGRAM_OK;
 
-    if (options->base_count > 0) {
-        status = choose(options, inputs, &BASE, options->bases[0], &base);
+    if (parts == NULL) {
+        return engram_fail(&options->log, ENGRAM_ERR_RESOURCE, "not enough memory for %zu sets",
+                           count);
     }
-    if (status == ENGRAM_OK && options->queries != NULL) {
-        status = choose(options, inputs, &QUERIES, options->queries, &queries);
+    for (size_t i = 0; status == ENGRAM_OK && i < count; i++) {
+        status = by_choice(options, &choices[i], role, &parts[i]);
     }
     if (status == ENGRAM_OK) {
-        status = apply_leaf(options, &base);
+        status = engram_set_create(parts, count, &options->log, set);
     }
-    if (status == ENGRAM_OK && base.file != queries.file) {
-        status = apply_leaf(options, &queries);
+    free(parts);
+    return status;
+}
+
+/* Everything that the options name, looked up: choices[0] is that of the queries. The layouts that
+ * a truncated list can change are complete before any pointer into them is taken: first all
+ * choices, then the sets. */
+static enum engram_status choose_all(const struct engram_job_options *options,
+                                     const struct engram_bases *bases, struct engram_inputs *inputs,
+                                     struct choice *choices)
+{
+    enum engram_status status = ENGRAM_OK;
+
+    for (size_t i = 0; status == ENGRAM_OK && i < bases->count; i++) {
+        status = choose(options, inputs, &BASE, bases->sets[i], &choices[1 + i]);
+    }
+    if (status == ENGRAM_OK && options->queries != NULL) {
+        status = choose(options, inputs, &QUERIES, options->queries, &choices[0]);
+    }
+    if (status == ENGRAM_OK) {
+        status = apply_leaf(options, &choices[1]);
+    }
+    for (size_t i = 0; status == ENGRAM_OK && i <= bases->count; i++) {
+        if (choices[i].file != choices[1].file) {
+            status = apply_leaf(options, &choices[i]);
+        }
     }
     for (int i = 0; status == ENGRAM_OK && options->ids != NULL && i < inputs->file_count; i++) {
         struct engram_input_file *file = &inputs->files[i];
         status = engram_layout_add(&file->layout, file->path, options->ids, &options->log);
     }
+    return status;
+}
+
+/* Decides base, queries and self. */
+static enum engram_status choose_sets(const struct engram_job_options *options,
+                                      const struct engram_bases *bases,
+                                      struct engram_inputs *inputs)
+{
+    const struct engram_input_file *input = &inputs->files[0];
+    size_t count = bases->count > 0 ? bases->count : 1;
+    struct choice *choices = calloc(count + 1, sizeof *choices);
+    bool inside = true; /* the base lies in INPUT */
+
+    if (choices == NULL) {
+        return engram_fail(&options->log, ENGRAM_ERR_RESOURCE, "not enough memory for %zu sets",
+                           count);
+    }
+    for (size_t i = 0; i <= count; i++) {
+        choices[i].file = &inputs->files[0];
+    }
+    enum engram_status status = choose_all(options, bases, inputs, choices);
     if (status == ENGRAM_OK) {
-        status = by_choice(options, &base, &BASE, &inputs->base);
+        status = make_set(options, choices + 1, count, &BASE, &inputs->base);
     }
-    if (status != ENGRAM_OK) {
-        return status;
+    for (size_t i = 1; i <= count; i++) {
+        inside = inside && choices[i].file == input;
     }
-    inputs->self = options->self;
-    if (options->queries == NULL && base.file == input &&
-        input->layout.kind != ENGRAM_LAYOUT_ANN_BENCHMARKS) {
-        inputs->self = true; /* one set and nothing else to ask with */
-    }
-    if (inputs->self) {
+    /* Without queries and another file there is one set, and nothing else to ask with. */
+    inputs->self = options->self || (options->queries == NULL && inside &&
+                                     input->layout.kind != ENGRAM_LAYOUT_ANN_BENCHMARKS);
+    if (status == ENGRAM_OK && inputs->self) {
         inputs->queries = inputs->base;
-        return ENGRAM_OK;
+    } else if (status == ENGRAM_OK) {
+        status = make_set(options, choices, 1, &QUERIES, &inputs->queries);
     }
-    return by_choice(options, &queries, &QUERIES, &inputs->queries);
+    free(choices);
+    return status;
 }
 
 static enum engram_status choose_rows(const struct engram_job_options *options, const char *option,
@@ -312,51 +348,77 @@ static enum engram_status choose_rows(const struct engram_job_options *options, 
     return ENGRAM_OK;
 }
 
-/* Whether the ids named by --ids fit a set; *found says whether its file has them at all. */
-static bool fits_ids(const struct engram_set_ref *set, const char *path, bool *found,
-                     const struct engram_dataset_info **ids)
+/* Whether the ids named by --ids fit a part; *found says whether its file has them at all. */
+static bool fits_ids(struct engram_set_part *part, const char *path, bool *found)
 {
-    const struct engram_dataset_info *named = engram_layout_find(&set->file->layout, path);
+    const struct engram_dataset_info *named = engram_layout_find(&part->file->layout, path);
 
     *found = *found || named != NULL;
     if (named == NULL || named->content != ENGRAM_CONTENT_STRINGS || named->rank != 1 ||
-        named->dims[0] != set->dataset->dims[0]) {
+        named->dims[0] != part->dataset->dims[0]) {
         return false;
     }
-    *ids = named;
+    part->ids = named;
     return true;
+}
+
+/* Recognised ids, or those that --ids names; a set has ids when all of its parts have. Returns
+ * whether --ids fits a part. */
+static bool find_ids(const struct engram_job_options *options, struct engram_set_ref *set,
+                     bool *found)
+{
+    bool fits = false;
+    size_t with = 0;
+
+    for (size_t i = 0; i < set->part_count; i++) {
+        struct engram_set_part *part = &set->parts[i];
+        part->ids = engram_layout_ids_for(&part->file->layout, part->dataset);
+        fits = (options->ids != NULL && fits_ids(part, options->ids, found)) || fits;
+        with += part->ids != NULL;
+    }
+    set->ids = with == set->part_count ? set->parts[0].ids : NULL;
+    if (with > 0 && set->ids == NULL) {
+        engram_logf(&options->log, ENGRAM_LOG_WARNING,
+                    "%zu of %zu sets have no ids: none are written", set->part_count - with,
+                    set->part_count);
+    }
+    return fits;
 }
 
 static enum engram_status choose_ids(const struct engram_job_options *options,
                                      struct engram_inputs *inputs)
 {
+    const struct engram_set_part *part = &inputs->base.parts[0];
     bool found = false;
+    bool fits = find_ids(options, &inputs->base, &found);
 
-    inputs->base.ids = engram_layout_ids_for(&inputs->base.file->layout, inputs->base.dataset);
-    inputs->queries.ids =
-        engram_layout_ids_for(&inputs->queries.file->layout, inputs->queries.dataset);
-    if (options->ids == NULL) {
-        return ENGRAM_OK;
+    if (inputs->self) {
+        inputs->queries.ids = inputs->base.ids;
+    } else {
+        fits = find_ids(options, &inputs->queries, &found) || fits;
     }
-    bool base = fits_ids(&inputs->base, options->ids, &found, &inputs->base.ids);
-    bool queries = fits_ids(&inputs->queries, options->ids, &found, &inputs->queries.ids);
-    if (base || queries) {
+    if (options->ids == NULL || fits) {
         return ENGRAM_OK;
     }
     if (!found) {
         return engram_fail(&options->log, ENGRAM_ERR_NO_INPUT, "%s: --ids %s: no such dataset",
-                           inputs->base.file->path, options->ids);
+                           part->file->path, options->ids);
     }
     return engram_fail(&options->log, ENGRAM_ERR_DATA,
                        "%s: --ids %s: is not a 1-D dataset of strings, one for each of the %" PRId64
                        " rows of %s",
-                       inputs->base.file->path, options->ids, inputs->base.dataset->dims[0],
-                       inputs->base.dataset->path);
+                       part->file->path, options->ids, part->dataset->dims[0], part->dataset->path);
 }
 
 static bool has_leaf(const struct engram_set_ref *set)
 {
-    return set->dataset->items != NULL && engram_items_leaf(set->dataset->items) != NULL;
+    bool found = false;
+
+    for (size_t i = 0; i < set->part_count; i++) {
+        const struct engram_items *items = set->parts[i].dataset->items;
+        found = found || (items != NULL && engram_items_leaf(items) != NULL);
+    }
+    return found;
 }
 
 static enum engram_status check_together(const struct engram_job_options *options,
@@ -379,22 +441,44 @@ static enum engram_status check_together(const struct engram_job_options *option
     return ENGRAM_OK;
 }
 
+/* Files are never moved: sets point to them. */
+static enum engram_status make_room(const struct engram_job_options *options, size_t files,
+                                    struct engram_inputs *inputs)
+{
+    inputs->files = files > INT_MAX ? NULL : calloc(files, sizeof *inputs->files);
+    if (inputs->files == NULL) {
+        return engram_fail(&options->log, ENGRAM_ERR_RESOURCE, "not enough memory for %zu files",
+                           files);
+    }
+    inputs->file_room = (int)files;
+    return ENGRAM_OK;
+}
+
 enum engram_status engram_inputs_resolve(const struct engram_job_options *options,
                                          struct engram_inputs *inputs)
 {
     struct engram_input_file *input = NULL;
+    struct engram_bases bases;
 
     *inputs = (struct engram_inputs){0};
     if (options->input == NULL) {
         return engram_fail(&options->log, ENGRAM_ERR_USAGE, "no input file is named");
     }
     enum engram_status status = engram_question_limits(options, inputs);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    status = engram_bases_expand(options, &bases);
+    if (status == ENGRAM_OK) {
+        status = make_room(options, bases.count + 2, inputs);
+    }
     if (status == ENGRAM_OK) {
         status = open_file(options, inputs, options->input, &input);
     }
     if (status == ENGRAM_OK) {
-        status = choose_sets(options, inputs);
+        status = choose_sets(options, &bases, inputs);
     }
+    engram_bases_free(&bases);
     if (status == ENGRAM_OK) {
         status = choose_rows(options, "--base-rows", options->base_rows, &inputs->base);
     }
@@ -406,6 +490,11 @@ enum engram_status engram_inputs_resolve(const struct engram_job_options *option
     }
     if (status == ENGRAM_OK) {
         status = engram_question_metric(options, inputs);
+    }
+    if (status == ENGRAM_OK &&
+        (inputs->metric == ENGRAM_HAMMING || inputs->metric == ENGRAM_JACCARD)) {
+        engram_set_want_bits(&inputs->base);
+        engram_set_want_bits(&inputs->queries);
     }
     if (status == ENGRAM_OK) {
         status = check_together(options, inputs);
@@ -426,5 +515,10 @@ void engram_inputs_free(struct engram_inputs *inputs)
         engram_layout_free(&inputs->files[i].layout);
         free(inputs->files[i].path);
     }
+    free(inputs->files);
+    if (!inputs->self) {
+        engram_set_free(&inputs->queries);
+    }
+    engram_set_free(&inputs->base);
     *inputs = (struct engram_inputs){0};
 }

@@ -16,22 +16,31 @@ struct engram_input_file {
     struct engram_layout layout;
 };
 
-/* Rows [first, last) of one dataset, and the ids that belong to it. Points into the files of the
- * struct engram_inputs it is part of. */
-struct engram_set_ref {
+/* One dataset, and the ids that belong to it. */
+struct engram_set_part {
     const struct engram_input_file *file;
     const struct engram_dataset_info *dataset;
-    const struct engram_dataset_info *ids; /* of all rows of the dataset; NULL without */
-    int64_t first, last;
+    const struct engram_dataset_info *ids; /* of all its rows; NULL without */
 };
 
-#define ENGRAM_INPUT_FILES 3 /* INPUT, --base, --queries */
+/* Rows [first, last) of a set. Points into the files of the struct engram_inputs it is part of. */
+struct engram_set_ref {
+    const struct engram_input_file *file;      /* of the first part */
+    const struct engram_dataset_info *dataset; /* shape, and element type as it is searched */
+    const struct engram_dataset_info *ids;     /* NULL unless all parts have ids */
+    int64_t first, last;
+    struct engram_set_part *parts; /* whose rows follow each other */
+    size_t part_count;
+    struct engram_source_part *sources; /* the same, for reading them */
+    struct engram_dataset_info *whole;  /* what `dataset` is, unless it is the only part's */
+};
 
 struct engram_inputs {
-    struct engram_input_file files[ENGRAM_INPUT_FILES]; /* files[0] is INPUT */
+    struct engram_input_file *files; /* files[0] is INPUT */
     int file_count;
+    int file_room;
     struct engram_set_ref base;
-    struct engram_set_ref queries; /* with self: the same dataset, perhaps other rows */
+    struct engram_set_ref queries; /* with self: the same parts, perhaps other rows */
     bool self;
     enum engram_metric metric;
     char metric_reason[128];

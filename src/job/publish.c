@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "job/publish_internal.h"
+#include "job/sets.h"
 #include "search/values.h"
 
 static void put(const struct engram_publication *p, int64_t at, double value)
@@ -152,8 +153,7 @@ static enum engram_status write_ids(const struct engram_publication *p, const ch
     if (set->ids == NULL) {
         return ENGRAM_OK;
     }
-    enum engram_status status =
-        engram_ids_of(set->file->path, set->ids, first, last, &p->options->log, &ids);
+    enum engram_status status = engram_set_read_ids(set, first, last, &p->options->log, &ids);
     if (status == ENGRAM_OK) {
         status = engram_output_ids(p->output, name, &ids, p->options->compress);
         engram_ids_free(&ids);

@@ -23,9 +23,7 @@ static enum engram_status check_available(const struct engram_job_options *optio
         {options->labels != NULL, "--labels"},
         {options->max_pairs > 0, "--max-pairs"},
         {options->tmpdir != NULL, "--tmpdir"},
-        {options->dtype != NULL, "--dtype"},
         {options->allow_external, "--allow-external"},
-        {options->base_count > 1, "several times --base"},
     };
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
         if (later[i].given) {

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "job/sets.h"
 #include "job/state.h"
 #include "kernels/kernels.h"
 #include "search/prepared.h"
@@ -250,10 +251,8 @@ static void start_report(struct engram_job_state *job)
     report->search.threads = job->plan.threads;
     report->search.isa = job->plan.isa;
     report->search.filter = job->plan.filter;
-    (void)snprintf(job->base_name, sizeof job->base_name, "%s: %s", inputs->base.file->path,
-                   inputs->base.dataset->path);
-    (void)snprintf(job->query_name, sizeof job->query_name, "%s: %s", inputs->queries.file->path,
-                   inputs->queries.dataset->path);
+    (void)engram_set_name(&inputs->base, job->base_name, sizeof job->base_name);
+    (void)engram_set_name(&inputs->queries, job->query_name, sizeof job->query_name);
     job->reading = (struct engram_stage_progress){
         job->options, ENGRAM_STAGE_READ, 0,
         (uint64_t)report->base_count +

@@ -11,6 +11,7 @@
 #include "base/size.h"
 #include "base/team.h"
 #include "job/check.h"
+#include "job/sets.h"
 #include "job/state.h"
 #include "job/threads.h"
 #include "job/truth.h"
@@ -161,10 +162,6 @@ static enum engram_status read_side(struct verification *v, const struct engram_
                                     int64_t *first)
 {
     const struct engram_source_options options = {
-        .path = ref->file->path,
-        .dataset = ref->dataset,
-        .first = ref->first,
-        .last = ref->last,
         .slab_rows = INT64_MAX,
         .threads = v->threads,
         .cancel = v->options->cancel,
@@ -173,7 +170,7 @@ static enum engram_status read_side(struct verification *v, const struct engram_
         .log = v->options->log,
     };
     struct engram_slab slab;
-    enum engram_status status = engram_source_open(&options, source);
+    enum engram_status status = engram_set_open(ref, &options, source);
     if (status == ENGRAM_OK) {
         status = engram_source_next(*source, &slab);
     }
