@@ -95,9 +95,20 @@ static int run(int argc, char **argv)
     }
 }
 
+/* Room for a help text as a whole: an error of the last write is the one that can be explained. */
+static void buffer_stdout(void)
+{
+    static char room[1 << 15];
+
+    if (isatty(STDOUT_FILENO) == 0) {
+        (void)setvbuf(stdout, room, _IOFBF, sizeof room);
+    }
+}
+
 int main(int argc, char **argv)
 {
     fill_standard_streams();
+    buffer_stdout();
     engram_io_start();
     /* A file that grows beyond the limit (ulimit -f) is a failed write, EFBIG, not the end. */
     (void)signal(SIGXFSZ, SIG_IGN);
