@@ -15,6 +15,7 @@
 #include "io/h5.h"
 #include "io/output.h"
 #include "io/output_internal.h"
+#include "io/spoolfile.h"
 
 /* Rows reach the file as they lie in memory. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "result files are little-endian");
@@ -129,7 +130,7 @@ static enum engram_status park_chunk(struct engram_output *output, struct engram
                                      const void *packed, size_t size)
 {
     if (output->spool < 0) {
-        output->spool = engram_tempfile_spool(&output->temporary);
+        output->spool = engram_spoolfile_open(output->temporary.folder);
         if (output->spool < 0) {
             return engram_output_errno_failure(output, errno);
         }

@@ -270,29 +270,6 @@ enum engram_status engram_tempfile_create(const char *path, bool replace,
     return status;
 }
 
-int engram_tempfile_spool(const struct engram_tempfile *file)
-{
-    char *path = NULL;
-    int fd = -1;
-
-#ifdef O_TMPFILE
-    fd = open(file->folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0) {
-        return fd;
-    }
-#endif
-    if (!draw_name(file, &path)) {
-        return -1;
-    }
-    fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd >= 0 && unlink(path) != 0) {
-        (void)close(fd);
-        fd = -1;
-    }
-    free(path);
-    return fd;
-}
-
 /* rename that fails with EEXIST where something has the new name. */
 static int rename_without_replacing(const char *from, const char *to)
 {

@@ -37,10 +37,6 @@ enum engram_status engram_tempfile_publish(struct engram_tempfile *file,
 /* Removes the temporary file and frees `*file`; an empty or all-zero one is allowed. */
 void engram_tempfile_discard(struct engram_tempfile *file);
 
-/* Another file in the same folder that has no name and vanishes with its descriptor; -1 (errno
- * set) when it cannot be had. */
-int engram_tempfile_spool(const struct engram_tempfile *file);
-
 /* The whole of `size` bytes at `offset`, whatever number of system calls it takes; false with
  * errno set. A read past the end is EIO. */
 bool engram_write_at(int fd, const void *data, size_t size, off_t offset);
