@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "io/result.h"
 #include "io/tempfile.h"
-#include "job/state.h"
+#include "job/spooling.h"
 
 /* OUTPUT exists and --force was not given: it is this job's result, or it is refused. */
 static enum engram_status check_existing(struct engram_job_state *job)
@@ -58,15 +58,18 @@ static enum engram_status check_output_name(const struct engram_job_state *job, 
 }
 
 /* Finds out before the search, not after it, that the result has no place to go. */
-static enum engram_status try_to_create(const struct engram_job_state *job)
+static enum engram_status try_to_create(struct engram_job_state *job)
 {
     struct engram_tempfile probe;
     enum engram_status status = engram_tempfile_create(job->options->output, job->options->force,
                                                        &job->options->log, &probe);
-    if (status == ENGRAM_OK) {
-        engram_tempfile_discard(&probe);
+    if (status != ENGRAM_OK) {
+        return status;
     }
-    return status;
+    job->folder = probe.folder;
+    probe.folder = NULL;
+    engram_tempfile_discard(&probe);
+    return engram_spooling_check_folder(job);
 }
 
 enum engram_status engram_check_output(struct engram_job_state *job, bool *finished)

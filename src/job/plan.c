@@ -12,6 +12,11 @@
 #include "search/filter.h"
 #include "search/hits.h"
 
+/* Less would make runs too many and too short. */
+#define PAIR_BYTES_MIN ((size_t)64 << 20)
+
+size_t engram_plan_pair_bytes = 0;
+
 static uint64_t set_rows(const struct engram_set_ref *set)
 {
     return (uint64_t)(set->last - set->first);
@@ -51,6 +56,23 @@ static uint64_t answer_bytes(const struct engram_plan *plan, int64_t k)
                                  2 * sizeof(struct engram_hit));
 }
 
+bool engram_plan_spools(const struct engram_inputs *inputs)
+{
+    return inputs->answer == ENGRAM_ANSWER_PAIRS &&
+           inputs->k >= inputs->base.last - inputs->base.first;
+}
+
+/* Half of what is left: the other half is for what the plan does not know. */
+static size_t pair_bytes(const struct engram_plan *plan)
+{
+    size_t available = engram_memory_available();
+    size_t left = plan->need_bytes < available ? available - (size_t)plan->need_bytes : 0;
+    if (engram_plan_pair_bytes > 0) {
+        return engram_plan_pair_bytes;
+    }
+    return left / 2 > PAIR_BYTES_MIN ? left / 2 : PAIR_BYTES_MIN;
+}
+
 enum engram_status engram_plan_make(const struct engram_inputs *inputs,
                                     const struct engram_job_options *options,
                                     struct engram_plan *plan)
@@ -86,9 +108,10 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
     }
     plan->rows_bytes = engram_saturating_add(plan->rows_bytes, engram_row_data_bytes(inputs));
     plan->packed_bytes = packed_bytes(plan, kernels, inputs->metric);
-    plan->answer_bytes = inputs->k != INT64_MAX ? answer_bytes(plan, inputs->k) : 0;
+    plan->answer_bytes = engram_plan_spools(inputs) ? 0 : answer_bytes(plan, inputs->k);
     plan->need_bytes = engram_saturating_add(
         plan->rows_bytes, engram_saturating_add(plan->packed_bytes, plan->answer_bytes));
+    plan->pair_bytes = pair_bytes(plan);
     plan->pairs = engram_saturating_mul(plan->base_rows, plan->query_rows);
     plan->gflop = 2e-9 * (double)plan->base_rows * (double)plan->query_rows * (double)plan->dim;
     return ENGRAM_OK;

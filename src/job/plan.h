@@ -14,6 +14,7 @@ struct engram_plan {
     uint64_t packed_bytes; /* the filter's copy of the base, norms and flags */
     uint64_t answer_bytes; /* answers until they are written; 0 where nobody can know (pairs) */
     uint64_t need_bytes;   /* the sum of these */
+    size_t pair_bytes;     /* pairs that engram_plan_spools are held in so much; then on disk */
     int threads;           /* sure to start */
     const char *isa;
     enum engram_filter filter;
@@ -27,6 +28,13 @@ struct engram_plan {
 enum engram_status engram_plan_make(const struct engram_inputs *inputs,
                                     const struct engram_job_options *options,
                                     struct engram_plan *plan);
+
+/* Whether nobody can know how many answers there will be: pairs without a k, or one that cuts
+ * nothing off. What memory does not hold of them goes to temporary files. */
+bool engram_plan_spools(const struct engram_inputs *inputs);
+
+/* For tests: plan.pair_bytes; 0: half of the memory that is left. */
+extern size_t engram_plan_pair_bytes;
 
 /* RESOURCE, naming both figures, when the plan does not fit into what can be had now, or a set into
  * what one search takes. */

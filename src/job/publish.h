@@ -3,12 +3,15 @@
 #define ENGRAM_JOB_PUBLISH_H
 
 #include "job/inputs.h"
+#include "job/spool.h"
 #include "search/partial.h"
 
-/* The answers of a job: partials of consecutive query ranges. */
+/* The answers of a job: partials of consecutive query ranges, and pairs that may be more than
+ * memory holds. */
 struct engram_answers {
     struct engram_partial *parts;
     int64_t count;
+    struct engram_spool *spool; /* NULL: all answers are in the partials; else none is */
 };
 
 struct engram_publish_options {

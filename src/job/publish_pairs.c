@@ -1,11 +1,14 @@
 /* Pairs within a threshold: group /pairs, AnnData's csr_matrix, version 0.1.0. */
+#include <stdlib.h>
+
+#include "base/log.h"
 #include "job/publish_internal.h"
 
 enum { INDPTR, INDICES, DATA };
 
 static int64_t total_answers(const struct engram_answers *answers)
 {
-    int64_t total = 0;
+    int64_t total = answers->spool == NULL ? 0 : engram_spool_total(answers->spool);
     for (int64_t i = 0; i < answers->count; i++) {
         total += answers->parts[i].indptr[answers->parts[i].queries];
     }
@@ -46,19 +49,17 @@ static enum engram_status declare(struct engram_publication *p)
     return status;
 }
 
-/* Answers [first, last) of one part, at position `at` of the result. */
+/* Answers at position `at` of the result. */
 static enum engram_status write_block(const struct engram_publication *p,
-                                      const struct engram_partial *part, int64_t first,
-                                      int64_t last, int64_t at)
+                                      const struct engram_hit *hits, int64_t count, int64_t at)
 {
-    for (int64_t i = first; i < last; i++) {
-        p->rows[i - first] = part->hits[i].tag;
-        engram_publication_value(p, i - first, part->hits[i].score);
+    for (int64_t i = 0; i < count; i++) {
+        p->rows[i] = hits[i].tag;
+        engram_publication_value(p, i, hits[i].score);
     }
-    enum engram_status status =
-        engram_output_rows(p->output, p->sets[INDICES], at, last - first, p->rows);
+    enum engram_status status = engram_output_rows(p->output, p->sets[INDICES], at, count, p->rows);
     if (status == ENGRAM_OK) {
-        status = engram_output_rows(p->output, p->sets[DATA], at, last - first, p->values);
+        status = engram_output_rows(p->output, p->sets[DATA], at, count, p->values);
     }
     return status;
 }
@@ -66,22 +67,25 @@ static enum engram_status write_block(const struct engram_publication *p,
 /* indptr: one entry more than there are queries, running over all parts. */
 static enum engram_status write_indptr(const struct engram_publication *p)
 {
+    const struct engram_answers *answers = p->answers;
     int64_t used = 0;
-    int64_t before = 0; /* answers of earlier parts */
+    int64_t running = 0;
     int64_t at = 0;
+    int64_t query = 0;
     enum engram_status status = ENGRAM_OK;
     p->rows[used++] = 0;
-    for (int64_t i = 0; status == ENGRAM_OK && i < p->answers->count; i++) {
-        const struct engram_partial *part = &p->answers->parts[i];
-        for (int64_t q = 0; status == ENGRAM_OK && q < part->queries; q++) {
+    for (int64_t i = 0; status == ENGRAM_OK && i < answers->count; i++) {
+        const struct engram_partial *part = &answers->parts[i];
+        for (int64_t q = 0; status == ENGRAM_OK && q < part->queries; q++, query++) {
             if (used == ENGRAM_PUBLISH_CELLS) {
                 status = engram_output_rows(p->output, p->sets[INDPTR], at, used, p->rows);
                 at += used;
                 used = 0;
             }
-            p->rows[used++] = before + part->indptr[q + 1];
+            running += answers->spool == NULL ? part->indptr[q + 1] - part->indptr[q]
+                                              : engram_spool_count(answers->spool, query);
+            p->rows[used++] = running;
         }
-        before += part->indptr[part->queries];
     }
     if (status == ENGRAM_OK) {
         status = engram_output_rows(p->output, p->sets[INDPTR], at, used, p->rows);
@@ -89,24 +93,64 @@ static enum engram_status write_indptr(const struct engram_publication *p)
     return status;
 }
 
-static enum engram_status write(struct engram_publication *p)
+static enum engram_status write_parts(const struct engram_publication *p)
 {
     const int64_t block = ENGRAM_PUBLISH_CELLS;
     int64_t at = 0;
     int64_t queries = 0;
-    enum engram_status status = write_indptr(p);
+    enum engram_status status = ENGRAM_OK;
     for (int64_t i = 0; status == ENGRAM_OK && i < p->answers->count; i++) {
         const struct engram_partial *part = &p->answers->parts[i];
         int64_t total = part->indptr[part->queries];
         for (int64_t first = 0; status == ENGRAM_OK && first < total; first += block) {
-            int64_t last = first + block < total ? first + block : total;
-            status = write_block(p, part, first, last, at);
-            at += last - first;
+            int64_t count = total - first < block ? total - first : block;
+            status = write_block(p, part->hits + first, count, at);
+            at += count;
             if (status == ENGRAM_OK) {
                 status = engram_publication_step(p, queries);
             }
         }
         queries += part->queries;
+    }
+    return status;
+}
+
+static enum engram_status write_spool(const struct engram_publication *p)
+{
+    struct engram_spool *spool = p->answers->spool;
+    struct engram_hit *hits = malloc((size_t)ENGRAM_PUBLISH_CELLS * sizeof *hits);
+    size_t count = 0;
+    int64_t at = 0;
+    int64_t queries = 0;
+    int64_t end = 0; /* of the answers of the first `queries` queries */
+    if (hits == NULL) {
+        return engram_fail(&p->options->log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory to write the result");
+    }
+    enum engram_status status =
+        engram_spool_read(spool, hits, (size_t)ENGRAM_PUBLISH_CELLS, &count);
+    while (status == ENGRAM_OK && count > 0) {
+        status = write_block(p, hits, (int64_t)count, at);
+        at += (int64_t)count;
+        while (queries < p->queries && end + engram_spool_count(spool, queries) <= at) {
+            end += engram_spool_count(spool, queries++);
+        }
+        if (status == ENGRAM_OK) {
+            status = engram_publication_step(p, queries);
+        }
+        if (status == ENGRAM_OK) {
+            status = engram_spool_read(spool, hits, (size_t)ENGRAM_PUBLISH_CELLS, &count);
+        }
+    }
+    free(hits);
+    return status;
+}
+
+static enum engram_status write(struct engram_publication *p)
+{
+    enum engram_status status = write_indptr(p);
+    if (status == ENGRAM_OK) {
+        status = p->answers->spool == NULL ? write_parts(p) : write_spool(p);
     }
     return status;
 }

@@ -21,8 +21,6 @@ static enum engram_status check_available(const struct engram_job_options *optio
         {options->pairwise, "--pairwise"},
         {options->components, "--components"},
         {options->labels != NULL, "--labels"},
-        {options->max_pairs > 0, "--max-pairs"},
-        {options->tmpdir != NULL, "--tmpdir"},
         {options->allow_external, "--allow-external"},
     };
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {

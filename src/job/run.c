@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "job/sets.h"
-#include "job/state.h"
+#include "job/spooling.h"
 #include "kernels/kernels.h"
 #include "search/prepared.h"
 
@@ -37,7 +37,7 @@ static enum engram_status load_queries(struct engram_job_state *job)
 
 static int64_t unit_queries(const struct engram_job_state *job)
 {
-    bool join = job->inputs.k == INT64_MAX && engram_feed_shared(&job->inputs);
+    bool join = engram_plan_spools(&job->inputs) && engram_feed_shared(&job->inputs);
     return join ? INT64_MAX : UNIT_QUERIES;
 }
 
@@ -150,7 +150,11 @@ static enum engram_status search_slab(struct engram_job_state *job, const struct
                                       &job->report->search.skipped_queries);
     }
     for (int64_t part = 0; status == ENGRAM_OK && part < job->answers.count; part++) {
+        engram_spooling_request(job, &request);
         status = run_unit(job, prepared, slab->first_row, part, &request);
+        if (status == ENGRAM_OK) {
+            status = engram_spooling_check_count(job);
+        }
     }
     engram_prepared_free(prepared);
     job->report->search_seconds += (double)(engram_clock_ns() - start) * 1e-9;
@@ -207,7 +211,13 @@ static enum engram_status publish(struct engram_job_state *job)
         const struct engram_partial *part = &job->answers.parts[i];
         job->report->answers += (uint64_t)part->indptr[part->queries];
     }
-    enum engram_status status = engram_publish(&job->inputs, &job->answers, &options);
+    if (job->answers.spool != NULL) {
+        job->report->answers = (uint64_t)engram_spool_total(job->answers.spool);
+    }
+    enum engram_status status = engram_spooling_check_output(job);
+    if (status == ENGRAM_OK) {
+        status = engram_publish(&job->inputs, &job->answers, &options);
+    }
     job->report->write_seconds = (double)(engram_clock_ns() - start) * 1e-9;
     return status;
 }
@@ -220,6 +230,9 @@ static enum engram_status compute(struct engram_job_state *job)
     }
     if (status == ENGRAM_OK) {
         status = create_answers(job);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_spooling_start(job);
     }
     if (status == ENGRAM_OK) {
         status = load_queries(job);
@@ -295,6 +308,8 @@ enum engram_status engram_job_run(const struct engram_job_options *options,
         engram_partial_free(&job.answers.parts[i]);
     }
     free(job.answers.parts);
+    engram_spool_free(job.answers.spool);
+    free(job.folder);
     engram_source_close(job.query_source);
     engram_content_free(&job.base_content);
     engram_content_free(&job.query_content);

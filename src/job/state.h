@@ -6,6 +6,7 @@
 #include "job/identity.h"
 #include "job/plan.h"
 #include "job/publish.h"
+#include "job/spool.h"
 #include "search/unit.h"
 
 /* Progress of one stage that is made of several calls. */
@@ -28,6 +29,8 @@ struct engram_job_state {
     char query_name[512];
     char base_name[512];
     struct engram_answers answers;
+    struct engram_spill spill;
+    char *folder; /* OUTPUT's, links resolved; NULL before engram_check_output */
     struct engram_stage_progress reading;
     struct engram_stage_progress searching;
 };

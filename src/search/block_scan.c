@@ -42,6 +42,13 @@ static void skip_other_half(struct engram_block *b)
     }
 }
 
+/* All rows before `next_row` were looked at: whether the collector can take more. */
+static bool go_on(const struct engram_block *b, int64_t next_row)
+{
+    const struct engram_collector_ops *ops = b->context->collector->ops;
+    return ops->step == NULL || ops->step(b->collected, next_row);
+}
+
 /* One step of the filtered scan: panels [panel, panel + panels). */
 static void scan_step(struct engram_block *b, struct scan *scan, size_t panel, size_t panels)
 {
@@ -72,6 +79,9 @@ static enum engram_status scan_run(struct engram_block *b, struct scan *scan, si
         }
         scan_step(b, scan, first, panels);
         first += panels;
+        if (!go_on(b, (int64_t)first * scan->width)) {
+            break;
+        }
         step = step * 2 < scan->most ? step * 2 : scan->most;
     }
     return ENGRAM_OK;
@@ -125,6 +135,9 @@ static enum engram_status scan_all(struct engram_block *b)
         }
         engram_block_score_all(b, r, last);
         engram_block_report(b, last - r);
+        if (!go_on(b, last)) {
+            break;
+        }
     }
     return ENGRAM_OK;
 }

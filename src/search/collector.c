@@ -34,8 +34,7 @@ void engram_collector_failed(const struct engram_collector *collector,
     (void)item;
 }
 
-bool engram_collector_wants_all(const struct engram_collector *collector,
-                                const struct engram_item *item)
+bool engram_collector_wants_all(const struct engram_collector *collector, struct engram_item *item)
 {
     (void)collector;
     (void)item;

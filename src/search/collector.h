@@ -52,14 +52,19 @@ struct engram_collector_ops {
     bool (*sample)(void *state, double share);
     /* The sample is complete: limits may be guessed from it. */
     void (*sampled)(void *state, double *limit);
+    /* After each step of a scan without a sample: all pairs with rows before `next_row` were
+     * offered. False: the scan ends here, the rest of the item is for another round. NULL where
+     * scans are never left. */
+    bool (*step)(void *state, int64_t next_row);
     /* Ends a scan: what it keeps goes to memory of the collector. False: the limits of some queries
      * were guessed too tight; limit[] lets only those queries' answers pass, and the whole scan
      * must be made once more, without a sample. */
     bool (*finish)(void *state, double *limit);
     /* An item that got no scratch: no answers. */
     void (*fail)(const struct engram_collector *collector, const struct engram_item *item);
-    /* Whether the calling thread should run this item in this round of the loop. */
-    bool (*wants)(const struct engram_collector *collector, const struct engram_item *item);
+    /* Whether the calling thread should run this item in this round of the loop; moves its first
+     * row on to where an earlier round left it. */
+    bool (*wants)(const struct engram_collector *collector, struct engram_item *item);
     /* After a round. `*again`: some items are not done, because their answers did not fit; there
      * is more room now, and another round must follow. */
     enum engram_status (*again)(struct engram_collector *collector, bool *again);
@@ -106,7 +111,7 @@ struct engram_pair_collector {
     struct engram_collector common;
     struct engram_pair_sink *sinks; /* [threads] room that items append to during a round */
     struct engram_pair_room *rooms; /* full sinks of earlier rounds, newest first */
-    bool *done;                     /* [segments x blocks] */
+    int64_t *next_row;              /* [segments x blocks] rows before it are done; INT64_MAX */
     size_t room;                    /* answers a sink has room for */
     size_t room_max;                /* .. and may have */
     int64_t found;                  /* atomic; counted with max_pairs only */
@@ -135,15 +140,11 @@ void engram_collector_not_sampled(void *state, double *limit);
 bool engram_collector_finished(void *state, double *limit);
 void engram_collector_failed(const struct engram_collector *collector,
                              const struct engram_item *item);
-bool engram_collector_wants_all(const struct engram_collector *collector,
-                                const struct engram_item *item);
+bool engram_collector_wants_all(const struct engram_collector *collector, struct engram_item *item);
 enum engram_status engram_collector_once(struct engram_collector *collector, bool *again);
 
 /* Answers that a thread's first sink has room for; tests make it small, so that rounds follow. */
 extern size_t engram_pairs_first_room;
-
-/* Answers that an item may have, so that it fits into an empty sink; 0: any number. */
-size_t engram_pairs_item_max(const struct engram_collector *collector, int threads);
 
 /* The failure of --max-pairs. */
 enum engram_status engram_pairs_too_many(int64_t max_pairs, const struct engram_log *log);

@@ -1,6 +1,6 @@
 /* Every pair within fixed limits. Nobody knows how many there will be, and a compute thread may
  * not allocate, so every thread appends to a sink of a fixed size. An item that does not fit is
- * left undone; the next round, with larger or emptied sinks, runs only what is left. */
+ * left where its last step did; the next round, with larger or emptied sinks, goes on there. */
 #include "search/pairs.h"
 
 #include <omp.h>
@@ -13,6 +13,9 @@
 /* 16 MiB of address space, real memory only as far as it is used. */
 size_t engram_pairs_first_room = (size_t)1 << 20;
 
+/* Rows of the longest first step of a scan: so much has to fit, or no round would get on. */
+#define STEP_ROWS ENGRAM_CANONICAL_ROWS
+
 /* Items of a round: a thread whose sink is full takes no more, but still has to be told so for
  * each of them. */
 #define ROUND_ITEMS 4096
@@ -21,18 +24,17 @@ size_t engram_pairs_first_room = (size_t)1 << 20;
 struct engram_pair_sink {
     struct engram_hit *hits; /* tag: query of the unit << 32 | row of the prepared set */
     size_t used;
-    size_t wanted;  /* answers of the largest item that did not fit */
-    size_t largest; /* .. and of those that did */
     bool full;
-    char padding[64 - sizeof(void *) - 3 * sizeof(size_t) - sizeof(bool)];
+    char padding[64 - sizeof(void *) - sizeof(size_t) - sizeof(bool)];
 };
 
 struct pair_state {
     struct engram_pair_collector *pairs;
     const struct engram_item *item;
     struct engram_pair_sink *sink;
-    size_t start; /* in the sink */
-    size_t count; /* found, also those that did not fit */
+    size_t count;     /* found, also those that did not fit */
+    size_t kept;      /* .. by complete steps that did */
+    int64_t next_row; /* after these; INT64_MAX: all steps fitted so far */
 };
 
 /* Bytes of all sinks: what remains is for the run that is made of them, which under symmetry is
@@ -41,15 +43,6 @@ static size_t sink_memory(const struct engram_collector *collector)
 {
     const struct engram_spill *spill = collector->request->spill;
     return spill == NULL ? (size_t)-1 : spill->memory / (collector->symmetric ? 3 : 2);
-}
-
-size_t engram_pairs_item_max(const struct engram_collector *collector, int threads)
-{
-    if (collector->request->spill == NULL) {
-        return 0;
-    }
-    size_t most = sink_memory(collector) / sizeof(struct engram_hit) / (size_t)threads;
-    return most > 0 ? most : 1;
 }
 
 static enum engram_status no_memory(const struct engram_pair_collector *pairs)
@@ -88,8 +81,7 @@ static enum engram_status open_sinks(struct engram_pair_collector *pairs)
     }
     for (int t = 0; t < pairs->common.threads; t++) {
         struct engram_pair_sink *sink = &pairs->sinks[t];
-        *sink =
-            (struct engram_pair_sink){.hits = engram_pages_alloc(bytes), .largest = sink->largest};
+        *sink = (struct engram_pair_sink){.hits = engram_pages_alloc(bytes)};
         if (sink->hits == NULL) {
             return no_memory(pairs);
         }
@@ -103,7 +95,7 @@ static void next_items(struct engram_pair_collector *pairs)
     int64_t items = common->tiling.blocks * common->tiling.segments;
     int64_t round = (int64_t)ROUND_ITEMS * common->threads;
     int64_t first = common->first_item;
-    while (first < items && pairs->done[first]) {
+    while (first < items && pairs->next_row[first] == INT64_MAX) {
         first++;
     }
     common->first_item = first;
@@ -114,16 +106,14 @@ static enum engram_status pair_open(struct engram_collector *collector)
 {
     struct engram_pair_collector *pairs = (struct engram_pair_collector *)collector;
     size_t items = (size_t)(collector->tiling.blocks * collector->tiling.segments);
-    size_t largest_item = (size_t)-1;
-    (void)engram_size_mul(collector->tiling.block_queries, (size_t)collector->tiling.segment_rows,
-                          &largest_item);
-    size_t most = engram_pairs_item_max(collector, collector->threads);
-    pairs->room_max = most == 0 ? (size_t)-1 : most > largest_item ? most : largest_item;
+    size_t most = sink_memory(collector) / sizeof(struct engram_hit) / (size_t)collector->threads;
+    size_t least = collector->tiling.block_queries * STEP_ROWS;
+    pairs->room_max = most > least ? most : least;
     pairs->room =
         engram_pairs_first_room < pairs->room_max ? engram_pairs_first_room : pairs->room_max;
-    pairs->done = calloc(items + 1, sizeof *pairs->done);
+    pairs->next_row = calloc(items + 1, sizeof *pairs->next_row);
     pairs->sinks = calloc((size_t)collector->threads, sizeof *pairs->sinks);
-    if (pairs->done == NULL || pairs->sinks == NULL) {
+    if (pairs->next_row == NULL || pairs->sinks == NULL) {
         return no_memory(pairs);
     }
     next_items(pairs);
@@ -137,11 +127,15 @@ static bool too_many(const struct engram_pair_collector *pairs)
                                          request->max_pairs - request->pairs_before;
 }
 
-static bool pair_wants(const struct engram_collector *collector, const struct engram_item *item)
+static bool pair_wants(const struct engram_collector *collector, struct engram_item *item)
 {
     const struct engram_pair_collector *pairs = (const struct engram_pair_collector *)collector;
-    return !pairs->done[item->index] && !pairs->sinks[omp_get_thread_num()].full &&
-           !too_many(pairs);
+    int64_t next = pairs->next_row[item->index];
+    if (next == INT64_MAX || pairs->sinks[omp_get_thread_num()].full || too_many(pairs)) {
+        return false;
+    }
+    item->first_row = next > item->first_row ? next : item->first_row;
+    return true;
 }
 
 static void *pair_begin(const struct engram_collector *collector, const struct engram_item *item,
@@ -153,8 +147,10 @@ static void *pair_begin(const struct engram_collector *collector, const struct e
         return NULL;
     }
     struct engram_pair_sink *sink = &pairs->sinks[omp_get_thread_num()];
-    *state = (struct pair_state){(struct engram_pair_collector *)(uintptr_t)pairs, item, sink,
-                                 sink->used, 0};
+    *state = (struct pair_state){.pairs = (struct engram_pair_collector *)(uintptr_t)pairs,
+                                 .item = item,
+                                 .sink = sink,
+                                 .next_row = item->first_row};
     for (size_t q = 0; q < item->queries; q++) {
         limit[q] = collector->request->max_key;
     }
@@ -165,12 +161,13 @@ static void pair_offer(void *opaque, const struct engram_candidate *pairs, const
                        size_t count, double *limit)
 {
     struct pair_state *state = opaque;
-    size_t left = state->pairs->room - state->start;
+    struct engram_hit *hits = state->sink->hits + state->sink->used;
+    size_t left = state->pairs->room - state->sink->used;
     (void)limit;
     for (size_t i = 0; i < count; i++) {
         if (state->count < left) {
             int64_t query = state->item->first_query + (int64_t)pairs[i].query;
-            state->sink->hits[state->start + state->count] =
+            hits[state->count] =
                 (struct engram_hit){scores[i], ENGRAM_HIT_TAG(query, pairs[i].row)};
         }
         state->count++;
@@ -191,24 +188,28 @@ static void pair_sampled(void *state, double *limit)
     (void)limit;
 }
 
+static bool pair_step(void *opaque, int64_t next_row)
+{
+    struct pair_state *state = opaque;
+    if (state->count > state->pairs->room - state->sink->used) {
+        state->sink->full = true;
+        return false;
+    }
+    state->kept = state->count;
+    state->next_row = next_row;
+    return true;
+}
+
 static bool pair_finish(void *opaque, double *limit)
 {
     struct pair_state *state = opaque;
     struct engram_pair_collector *pairs = state->pairs;
-    struct engram_pair_sink *sink = state->sink;
     (void)limit;
-    if (state->count > pairs->room - state->start) {
-        sink->full = true;
-        sink->wanted = state->count > sink->wanted ? state->count : sink->wanted;
-        return true; /* the next round has more room */
-    }
-    pairs->done[state->item->index] = true;
-    sink->used += state->count;
-    sink->largest = state->count > sink->largest ? state->count : sink->largest;
-    /* The next item would most likely be done in vain. */
-    sink->full = pairs->room - sink->used < sink->largest;
-    if (pairs->common.request->max_pairs > 0 && state->count > 0) {
-        int64_t count = (int64_t)state->count * (pairs->common.symmetric ? 2 : 1);
+    /* Full, and not by an earlier item: this one was left, after the steps that fitted. */
+    pairs->next_row[state->item->index] = state->sink->full ? state->next_row : INT64_MAX;
+    state->sink->used += state->kept;
+    if (pairs->common.request->max_pairs > 0 && state->kept > 0) {
+        int64_t count = (int64_t)state->kept * (pairs->common.symmetric ? 2 : 1);
         (void)__atomic_fetch_add(&pairs->found, count, __ATOMIC_RELAXED);
     }
     return true;
@@ -217,7 +218,7 @@ static bool pair_finish(void *opaque, double *limit)
 static void pair_fail(const struct engram_collector *collector, const struct engram_item *item)
 {
     const struct engram_pair_collector *pairs = (const struct engram_pair_collector *)collector;
-    pairs->done[item->index] = true;
+    pairs->next_row[item->index] = INT64_MAX;
 }
 
 /* Sinks to rooms: what is in them stays there. */
@@ -268,10 +269,7 @@ static enum engram_status make_room(struct engram_pair_collector *pairs)
 {
     size_t held = 0;
     size_t more;
-    size_t wanted = 2 * pairs->room;
-    for (int t = 0; t < pairs->common.threads; t++) {
-        wanted = pairs->sinks[t].wanted > wanted ? pairs->sinks[t].wanted : wanted;
-    }
+    size_t wanted = pairs->room > (size_t)-1 / 2 ? pairs->room : 2 * pairs->room;
     enum engram_status status = retire_sinks(pairs);
     if (status != ENGRAM_OK) {
         return status;
@@ -327,9 +325,9 @@ static void pair_close(struct engram_collector *collector)
     }
     free_rooms(pairs);
     free(pairs->sinks);
-    free(pairs->done);
+    free(pairs->next_row);
     pairs->sinks = NULL;
-    pairs->done = NULL;
+    pairs->next_row = NULL;
 }
 
 const struct engram_collector_ops engram_pair_ops = {
@@ -341,6 +339,7 @@ const struct engram_collector_ops engram_pair_ops = {
     .offer = pair_offer,
     .sample = pair_sample,
     .sampled = pair_sampled,
+    .step = pair_step,
     .finish = pair_finish,
     .fail = pair_fail,
     .again = pair_again,

@@ -71,11 +71,6 @@ struct engram_tiling engram_tiling_make(const struct engram_tiling_input *input)
     }
     /* 64 rows: a byte boundary of the live bits and a whole panel of every kernel set. */
     tiling.segment_rows = ceil_div(ceil_div(input->rows, tiling.segments), 64) * 64;
-    if (input->most > 0) {
-        int64_t rows = (int64_t)(input->most / tiling.block_queries / 64 * 64);
-        rows = rows < 64 ? 64 : rows;
-        tiling.segment_rows = tiling.segment_rows < rows ? tiling.segment_rows : rows;
-    }
     tiling.segments = tiling.segment_rows == 0 ? 0 : ceil_div(input->rows, tiling.segment_rows);
     return tiling;
 }

@@ -20,7 +20,6 @@ struct engram_tiling_input {
     size_t panel;     /* rows of a panel */
     size_t kept;      /* answers buffered a query */
     int threads;
-    size_t most;      /* answers an item may have; 0: any number */
 };
 
 struct engram_tiling {

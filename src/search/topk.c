@@ -267,7 +267,7 @@ static enum engram_status topk_again(struct engram_collector *collector, bool *a
     return ENGRAM_OK;
 }
 
-static bool topk_wants(const struct engram_collector *collector, const struct engram_item *item)
+static bool topk_wants(const struct engram_collector *collector, struct engram_item *item)
 {
     (void)collector;
     (void)item;

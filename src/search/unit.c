@@ -199,7 +199,6 @@ static enum engram_status run_unit(struct round *round, struct engram_partial *o
     const struct engram_prepared *prepared = round->context.prepared;
     struct engram_collector *collector = round->collector;
     const struct engram_filter_ops *filter = round->context.filter;
-    bool all_pairs = collector->ops == &engram_pair_ops;
     struct engram_tiling_input input = {
         .queries = collector->queries,
         .rows = collector->base_rows,
@@ -208,7 +207,6 @@ static enum engram_status run_unit(struct round *round, struct engram_partial *o
         .strip = filter == NULL ? CANONICAL_STRIP : filter->strip_queries(prepared),
         .panel = filter == NULL ? 1 : filter->panel_rows(prepared),
         .kept = collector->ops->kept(collector),
-        .most = all_pairs ? engram_pairs_item_max(collector, round->team) : 0,
         .threads = round->team,
     };
     collector->tiling = engram_tiling_make(&input);

@@ -97,7 +97,7 @@ static void test_few_queries_use_all_threads(void **state)
     (void)state;
     for (int64_t queries = 1; queries < 100; queries += 7) {
         for (int threads = 2; threads <= 32; threads++) {
-            struct engram_tiling_input input = {queries, 1000000, 100, 408, 6, 16, 36, threads, 0};
+            struct engram_tiling_input input = {queries, 1000000, 100, 408, 6, 16, 36, threads};
             struct engram_tiling t = engram_tiling_make(&input);
             assert_true(t.blocks * t.segments >= threads);
         }
