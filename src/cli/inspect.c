@@ -5,11 +5,14 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/size.h"
 #include "cli/commands.h"
 #include "cli/datasets.h"
 #include "cli/summary.h"
+#include "io/spoolfile.h"
 #include "job/inputs.h"
 #include "job/plan.h"
+#include "search/hits.h"
 
 /* Datasets listed of a file without -v. */
 enum { LISTED = 40 };
@@ -129,7 +132,35 @@ static void print_decision(const struct engram_inputs *inputs)
     putchar('\n');
 }
 
-static void print_plan(const struct engram_plan *plan)
+/* Nobody can know how many pairs there will be: what each takes, and how many there may be. */
+static void print_disk(const struct engram_plan *plan, const struct engram_inputs *inputs,
+                       const struct engram_job_options *job)
+{
+    const uint64_t result = inputs->float64 ? 16 : 12;
+    const uint64_t spool = sizeof(struct engram_hit);
+    const char *folder = job->tmpdir;
+    uint64_t most = plan->pairs;
+    char text[32];
+
+    if (job->max_pairs > 0 && (uint64_t)job->max_pairs < most) {
+        most = (uint64_t)job->max_pairs;
+    }
+    printf(
+        "disk     %llu bytes a pair in OUTPUT, and, of pairs that memory does not hold, %llu in ",
+        (unsigned long long)result, (unsigned long long)spool);
+    if (folder == NULL) {
+        fputs("its folder", stdout);
+    } else {
+        engram_cli_format_bytes(text, engram_disk_free(folder));
+        print_escaped(folder);
+        printf(" (%s free)", text);
+    }
+    engram_cli_format_bytes(text, engram_saturating_mul(most, result + spool));
+    printf(", until the job ends; %s at the very most\n", text);
+}
+
+static void print_plan(const struct engram_plan *plan, const struct engram_inputs *inputs,
+                       const struct engram_job_options *job)
 {
     char pairs[32];
     char memory[4][32];
@@ -143,9 +174,11 @@ static void print_plan(const struct engram_plan *plan)
            plan->threads, plan->threads == 1 ? "thread" : "threads");
     printf("work     %s%s pairs, %.3g GFLOP\n", plan->pairs == UINT64_MAX ? "more than " : "",
            pairs, plan->gflop);
-    if (plan->answer_bytes == 0) { /* nobody can know how many pairs there will be */
-        printf("memory   %s and the pairs found: rows %s, packed copy %s\n", memory[0], memory[1],
-               memory[2]);
+    if (engram_plan_spools(inputs)) {
+        engram_cli_format_bytes(memory[3], plan->pair_bytes);
+        printf("memory   %s and up to %s for the pairs found: rows %s, packed copy %s\n", memory[0],
+               memory[3], memory[1], memory[2]);
+        print_disk(plan, inputs, job);
     } else {
         printf("memory   %s: rows %s, packed copy %s, answers %s\n", memory[0], memory[1],
                memory[2], memory[3]);
@@ -168,7 +201,7 @@ int engram_cli_inspect(const struct engram_cli_options *options)
         status = engram_plan_make(&inputs, &job, &plan);
     }
     if (status == ENGRAM_OK) {
-        print_plan(&plan);
+        print_plan(&plan, &inputs, &job);
         status = engram_plan_check(&plan, &job.log);
     }
     engram_inputs_free(&inputs);

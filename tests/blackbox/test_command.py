@@ -310,7 +310,7 @@ def test_options_of_later_versions_are_refused_by_name(t):
                       ["--subset", "x"], ["--exclude-same", "x"], ["--labels", "x"],
                       ["--components"], ["--leaf", "x"], ["--dtype", "bfloat16"],
                       ["--memory", "1G"], ["--shard", "1/2"], ["--from-scratch"],
-                      ["--max-pairs", "5"], ["--tmpdir", "."], ["--allow-external"]):
+                      ["--allow-external"]):
         t.fails(64, arguments[0], *arguments, path, out)
     run = t.run("merge", path, out)
     t.check(run.code == 64 and "merge" in run.err, f"{run}")
