@@ -209,13 +209,21 @@ enum engram_status engram_labels_unite(struct engram_labels *labels, struct engr
 struct label_file {
     const char *path;
     const struct engram_log *log;
-    const struct engram_texts *ids;
+    const struct engram_ids *ids;
     struct engram_text_index rows; /* of the first row with each id */
     struct names names;
     struct engram_labels *labels;
     int64_t line;
     int64_t unknown;
 };
+
+static const char *id_at(const void *ids_of, int64_t row, size_t *length)
+{
+    const struct engram_ids *ids = ids_of;
+    const char *id = ids->text + (size_t)row * ids->width;
+    *length = strnlen(id, ids->width);
+    return id;
+}
 
 static enum engram_status bad_line(const struct label_file *file, const char *what)
 {
@@ -246,7 +254,7 @@ static enum engram_status take_line(struct label_file *file, const char *text, s
     if (memchr(tab + 1, '\t', label_length) != NULL) {
         return bad_line(file, "has more than one tab");
     }
-    int64_t row = engram_text_index_find(&file->rows, text_at, file->ids, text, id_length);
+    int64_t row = engram_text_index_find(&file->rows, id_at, file->ids, text, id_length);
     if (row < 0) {
         file->unknown++;
         return ENGRAM_OK;
@@ -290,11 +298,11 @@ static bool index_ids(struct label_file *file, int64_t *first)
     bool ok = engram_text_index_create(&file->rows, (size_t)file->ids->count);
     for (int64_t r = 0; ok && r < file->ids->count; r++) {
         size_t length;
-        const char *id = engram_texts_at(file->ids, r, &length);
-        first[r] = engram_text_index_find(&file->rows, text_at, file->ids, id, length);
+        const char *id = id_at(file->ids, r, &length);
+        first[r] = engram_text_index_find(&file->rows, id_at, file->ids, id, length);
         if (first[r] < 0) {
             first[r] = r;
-            ok = engram_text_index_add(&file->rows, text_at, file->ids, r);
+            ok = engram_text_index_add(&file->rows, id_at, file->ids, r);
         }
     }
     return ok;
@@ -320,7 +328,7 @@ static enum engram_status open_stream(const char *path, const struct engram_log 
                        "%s: cannot be opened: %s", path, strerror(error));
 }
 
-enum engram_status engram_labels_read_file(const char *path, const struct engram_texts *ids,
+enum engram_status engram_labels_read_file(const char *path, const struct engram_ids *ids,
                                            const struct engram_log *log,
                                            struct engram_labels *labels, int64_t *unknown)
 {

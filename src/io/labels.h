@@ -29,7 +29,7 @@ enum engram_status engram_labels_unite(struct engram_labels *labels, struct engr
  * the rows whose ids these are; rows of one id share its label. An empty label is none. `*unknown`
  * is the number of ids in the file that no row has. Errors: NO_INPUT, PERMISSION, IO, RESOURCE;
  * DATA, naming the line: no tab or several, an empty id, an id with another label before. */
-enum engram_status engram_labels_read_file(const char *path, const struct engram_texts *ids,
+enum engram_status engram_labels_read_file(const char *path, const struct engram_ids *ids,
                                            const struct engram_log *log,
                                            struct engram_labels *labels, int64_t *unknown);
 

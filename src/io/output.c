@@ -166,6 +166,19 @@ enum engram_status engram_output_create(const char *path, bool replace, int thre
     return ENGRAM_OK;
 }
 
+static hid_t bool_type(void)
+{
+    hid_t type = H5Tenum_create(H5T_STD_I8LE);
+    const int8_t no = 0;
+    const int8_t yes = 1;
+
+    if (type >= 0 &&
+        (H5Tenum_insert(type, "FALSE", &no) < 0 || H5Tenum_insert(type, "TRUE", &yes) < 0)) {
+        engram_h5_close(&type);
+    }
+    return type;
+}
+
 static hid_t file_type(enum engram_output_type type)
 {
     switch (type) {
@@ -177,6 +190,8 @@ static hid_t file_type(enum engram_output_type type)
         return H5Tcopy(H5T_STD_I32LE);
     case ENGRAM_OUT_I64:
         return H5Tcopy(H5T_STD_I64LE);
+    case ENGRAM_OUT_BOOL:
+        return bool_type();
     }
     return -1;
 }
@@ -310,6 +325,19 @@ enum engram_status engram_output_dataset(struct engram_output *output, const cha
 {
     ENGRAM_H5_QUIET;
     enum engram_status status = add_set(output, path, file_type(type), rank, dims, compress);
+
+    if (status == ENGRAM_OK) {
+        *dataset = (int)output->count - 1;
+    }
+    return status;
+}
+
+enum engram_status engram_output_strings(struct engram_output *output, const char *path,
+                                         size_t width, int64_t count, int compress, int *dataset)
+{
+    ENGRAM_H5_QUIET;
+    enum engram_status status =
+        add_set(output, path, engram_output_string_type(width), 1, &count, compress);
 
     if (status == ENGRAM_OK) {
         *dataset = (int)output->count - 1;

@@ -30,7 +30,13 @@ enum engram_status engram_output_create(const char *path, bool replace, int thre
                                         struct engram_output **output);
 
 /* Element types of results. */
-enum engram_output_type { ENGRAM_OUT_F32, ENGRAM_OUT_F64, ENGRAM_OUT_I32, ENGRAM_OUT_I64 };
+enum engram_output_type {
+    ENGRAM_OUT_F32,
+    ENGRAM_OUT_F64,
+    ENGRAM_OUT_I32,
+    ENGRAM_OUT_I64,
+    ENGRAM_OUT_BOOL /* an enumeration of FALSE and TRUE, as h5py has it; a byte each in memory */
+};
 
 /* Declares a dataset of rank 1 or 2; groups on the way are created. All datasets and attributes
  * are declared before the first engram_output_rows. `compress` 0: contiguous; 1-9: shuffle and
@@ -38,6 +44,10 @@ enum engram_output_type { ENGRAM_OUT_F32, ENGRAM_OUT_F64, ENGRAM_OUT_I32, ENGRAM
 enum engram_status engram_output_dataset(struct engram_output *output, const char *path,
                                          enum engram_output_type type, int rank,
                                          const int64_t dims[], int compress, int *dataset);
+
+/* As engram_output_dataset, for `count` strings of `width` bytes, UTF-8 and NUL-padded. */
+enum engram_status engram_output_strings(struct engram_output *output, const char *path,
+                                         size_t width, int64_t count, int compress, int *dataset);
 
 /* Declares and writes a dataset of fixed-length UTF-8 strings. */
 enum engram_status engram_output_ids(struct engram_output *output, const char *path,

@@ -168,6 +168,8 @@ static const struct engram_publication_kind *kind_of(enum engram_answer answer)
         return &engram_publication_knn;
     case ENGRAM_ANSWER_PAIRS:
         return &engram_publication_pairs;
+    case ENGRAM_ANSWER_LABELS:
+        return &engram_publication_labels;
     default:
         return NULL;
     }
@@ -225,5 +227,6 @@ enum engram_status engram_publish(const struct engram_inputs *inputs,
     free(p.rows);
     free(p.values);
     free(p.numbers);
+    free(p.texts);
     return status;
 }

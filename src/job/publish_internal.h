@@ -24,6 +24,8 @@ struct engram_publication {
     int64_t *rows;
     void *values; /* float or double, as value_type says */
     int32_t *numbers;
+    char *texts;       /* labels alone: of a block, .. */
+    size_t text_width; /* .. bytes of each */
 };
 
 /* One kind of answer. `declare` comes before the ids, `write` after them. */
@@ -34,6 +36,7 @@ struct engram_publication_kind {
 
 extern const struct engram_publication_kind engram_publication_knn;
 extern const struct engram_publication_kind engram_publication_pairs;
+extern const struct engram_publication_kind engram_publication_labels;
 
 /* Room for `cells` entries of rows, values and numbers each. RESOURCE, logged. */
 enum engram_status engram_publication_room(struct engram_publication *p, int64_t cells);

@@ -20,7 +20,6 @@ static enum engram_status check_available(const struct engram_job_options *optio
         {options->all, "--all"},
         {options->pairwise, "--pairwise"},
         {options->components, "--components"},
-        {options->labels != NULL, "--labels"},
         {options->allow_external, "--allow-external"},
     };
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/hash.h"
 #include "base/log.h"
@@ -269,24 +270,33 @@ static enum engram_status read_exclude_same(const struct engram_job_options *opt
     return status;
 }
 
+static bool is_file(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
 static enum engram_status read_label_file(const struct engram_job_options *options,
                                           const struct engram_set_ref *base,
                                           struct engram_row_data *data)
 {
-    struct engram_texts ids = {0};
+    struct engram_ids ids = {0};
 
+    if (!is_file(options->labels)) {
+        return not_found(options, "--labels", options->labels, base->file->path);
+    }
     if (base->ids == NULL) {
         return engram_fail(&options->log, ENGRAM_ERR_USAGE,
                            "--labels %s: %s: %s has no ids to match it with; name them with --ids",
                            options->labels, base->file->path, base->dataset->path);
     }
-    enum engram_status status = engram_texts_read(base->file->path, base->ids->path, 0,
-                                                  base->dataset->dims[0], &options->log, &ids);
+    enum engram_status status =
+        engram_ids_of(base->file->path, base->ids, 0, base->dataset->dims[0], &options->log, &ids);
     if (status == ENGRAM_OK) {
         status = engram_labels_read_file(options->labels, &ids, &options->log, &data->labels,
                                          &data->unknown);
     }
-    engram_texts_free(&ids);
+    engram_ids_free(&ids);
     return status;
 }
 

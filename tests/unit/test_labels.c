@@ -196,22 +196,19 @@ static const char *const row_ids[] = {"P1", "P2", "a b", "P1", "", "\xc3\xa9"};
 
 static enum engram_status read_file(const char *content, size_t size, int64_t *unknown)
 {
-    struct engram_texts ids = {6, calloc(1, 64), calloc(6, sizeof(size_t))};
-    size_t used = 0;
+    struct engram_ids ids = {6, 3, calloc(6, 3)};
     FILE *stream = fopen(fixture_name("labels.tsv"), "w");
 
-    assert_true(stream != NULL && ids.text != NULL && ids.ends != NULL);
+    assert_true(stream != NULL && ids.text != NULL);
     assert_int_equal(fwrite(content, 1, size, stream), size);
     assert_int_equal(fclose(stream), 0);
     for (size_t i = 0; i < 6; i++) {
-        memcpy(ids.text + used, row_ids[i], strlen(row_ids[i]));
-        used += strlen(row_ids[i]);
-        ids.ends[i] = used;
+        memcpy(ids.text + 3 * i, row_ids[i], strlen(row_ids[i]));
     }
     fixture_clear();
     enum engram_status status = engram_labels_read_file(fixture_name("labels.tsv"), &ids,
                                                         &fixture_logger, &labels, unknown);
-    engram_texts_free(&ids);
+    engram_ids_free(&ids);
     return status;
 }
 
@@ -255,7 +252,7 @@ static void test_bad_files(void **state)
     assert_int_equal(read_file("P1\tx\nP1\ty\n", 10, &unknown), ENGRAM_ERR_DATA);
     assert_logged("line 2: the id has another label");
 
-    struct engram_texts none = {0};
+    struct engram_ids none = {.width = 1};
     fixture_clear();
     assert_int_equal(
         engram_labels_read_file(fixture_name("no.tsv"), &none, &fixture_logger, &labels, &unknown),
