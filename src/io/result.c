@@ -342,6 +342,25 @@ static enum engram_status open_ids(struct engram_result *result, const char *nam
     return ENGRAM_OK;
 }
 
+/* One row at most for every query, and what its label is. */
+static enum engram_status open_labels(struct engram_result *result)
+{
+    int64_t dims[2] = {result->info.queries, 0};
+    bool found = false;
+    enum engram_status status = open_ids(result, "/labels", dims[0], &result->labels, &found);
+
+    result->info.kind = ENGRAM_RESULT_LABELS;
+    result->width = 1;
+    if (status == ENGRAM_OK) {
+        status = open_set(result, "/label_rows", H5T_INTEGER, 1, dims, &result->rows_set);
+    }
+    if (status == ENGRAM_OK) {
+        status = open_values(
+            result, result->info.similarity ? "/label_similarities" : "/label_distances", 1, dims);
+    }
+    return status;
+}
+
 static enum engram_status open_all(struct engram_result *result)
 {
     struct engram_result_info *info = &result->info;
@@ -357,6 +376,8 @@ static enum engram_status open_all(struct engram_result *result)
         status = open_knn(result);
     } else if (has_link(result, "pairs") > 0) {
         status = open_pairs(result);
+    } else if (has_link(result, "labels") > 0) {
+        status = open_labels(result);
     } else if (has_link(result, values_path(result) + 1) > 0) {
         status = open_matrix(result);
     } else {
@@ -385,6 +406,7 @@ enum engram_status engram_result_open(const char *path, const struct engram_log 
     made->file = made->rows_set = made->values_set = made->bounds_set = -1;
     made->query_ids.dataset = made->query_ids.type = -1;
     made->base_ids.dataset = made->base_ids.type = -1;
+    made->labels.dataset = made->labels.type = -1;
     made->log = log != NULL ? *log : (struct engram_log){NULL, NULL};
     made->path = strdup(path);
     status = made->path != NULL ? open_all(made)
@@ -425,6 +447,7 @@ void engram_result_close(struct engram_result *result)
     ENGRAM_H5_QUIET;
     close_strings(&result->query_ids);
     close_strings(&result->base_ids);
+    close_strings(&result->labels);
     engram_h5_close(&result->rows_set);
     engram_h5_close(&result->values_set);
     engram_h5_close(&result->bounds_set);

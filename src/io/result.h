@@ -11,8 +11,9 @@
 enum engram_result_kind {
     ENGRAM_RESULT_KNN,
     ENGRAM_RESULT_PAIRS,
-    ENGRAM_RESULT_DENSE,   /* /distances (queries, base rows searched) */
-    ENGRAM_RESULT_PAIRWISE /* /distances (queries) */
+    ENGRAM_RESULT_DENSE,    /* /distances (queries, base rows searched) */
+    ENGRAM_RESULT_PAIRWISE, /* /distances (queries) */
+    ENGRAM_RESULT_LABELS    /* /labels, /label_distances, /label_rows */
 };
 
 /* The root attributes; the writer side is in job/publish.c. Optional numbers are NAN and optional
@@ -54,10 +55,10 @@ enum engram_status engram_result_open(const char *path, const struct engram_log 
 
 /* The answers of query row `row` of the result: `*count` of them in `*rows` and `*values`
  * (distances or similarities, as the info says), owned by the result and valid until the next call.
- * Best first for k-NN and pairs; every base row searched, in order, for a dense result, and the
- * one base row of the pair for a pairwise one: there a value is NaN where a row is not finite.
- * Shapes, counts, indptr and row numbers are checked against the info: DATA when they do not
- * hold. */
+ * Best first for k-NN and pairs; the row that gave the label; every base row searched, in order,
+ * for a dense result, and the one base row of the pair for a pairwise one: there a value is NaN
+ * where a row is not finite. Shapes, counts, indptr and row numbers are checked against the info:
+ * DATA when they do not hold. */
 enum engram_status engram_result_row(struct engram_result *result, int64_t row, int64_t *count,
                                      const int64_t **rows, const double **values);
 
@@ -67,6 +68,10 @@ enum engram_status engram_result_row(struct engram_result *result, int64_t row, 
  * log message when the result has no such ids or rows. */
 enum engram_status engram_result_id(struct engram_result *result, bool queries, int64_t row,
                                     const char **text, size_t *length);
+
+/* The label of query row `row`, as engram_result_id; "" when it has none. */
+enum engram_status engram_result_label(struct engram_result *result, int64_t row, const char **text,
+                                       size_t *length);
 
 /* Cheap look at an existing OUTPUT: its `digest` attribute, "" when there is none or the file is
  * not a finished result. Never fails loudly. */

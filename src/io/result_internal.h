@@ -47,6 +47,7 @@ struct engram_result {
     int64_t count;
     struct engram_result_strings query_ids;
     struct engram_result_strings base_ids;
+    struct engram_result_strings labels;
 };
 
 /* Attributes of the root group. `*found` tells whether there is one; when there is and it does not

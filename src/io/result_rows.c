@@ -166,6 +166,35 @@ static enum engram_status matrix_row(struct engram_result *result, int64_t row, 
     return ENGRAM_OK;
 }
 
+/* The answer of row `row` of a result of labels; a row number of -1 is none. */
+static enum engram_status label_row(struct engram_result *result, int64_t row, int64_t *count,
+                                    const int64_t **rows, const double **values)
+{
+    enum engram_status status = load_entries(result, row, 1, result->info.queries);
+
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    *rows = result->rows + (row - result->first);
+    *values = result->values + (row - result->first);
+    *count = (*rows)[0] != -1;
+    return ENGRAM_OK;
+}
+
+/* Whether the rows that a result row names were searched. */
+static enum engram_status check_rows(const struct engram_result *result, int64_t row,
+                                     const int64_t *rows, int64_t *count)
+{
+    const struct engram_result_info *info = &result->info;
+    for (int64_t i = 0; i < *count; i++) {
+        if (rows[i] < info->base_rows[0] || rows[i] >= info->base_rows[1]) {
+            *count = 0;
+            return bad_row(result, row, "it names a row that was not searched");
+        }
+    }
+    return ENGRAM_OK;
+}
+
 enum engram_status engram_result_row(struct engram_result *result, int64_t row, int64_t *count,
                                      const int64_t **rows, const double **values)
 {
@@ -186,6 +215,10 @@ enum engram_status engram_result_row(struct engram_result *result, int64_t row, 
     if (info->kind == ENGRAM_RESULT_DENSE || info->kind == ENGRAM_RESULT_PAIRWISE) {
         return matrix_row(result, row, count, rows, values);
     }
+    if (info->kind == ENGRAM_RESULT_LABELS) {
+        status = label_row(result, row, count, rows, values);
+        return status == ENGRAM_OK ? check_rows(result, row, *rows, count) : status;
+    }
     status = locate(result, row, &start, count);
     if (status == ENGRAM_OK && *count > 0) {
         status = load_entries(result, start, knn ? 1 : *count, knn ? info->queries : result->pairs);
@@ -197,13 +230,7 @@ enum engram_status engram_result_row(struct engram_result *result, int64_t row, 
     at = (start - result->first) * result->width;
     *rows = result->rows + at;
     *values = result->values + at;
-    for (int64_t i = 0; i < *count; i++) {
-        if ((*rows)[i] < info->base_rows[0] || (*rows)[i] >= info->base_rows[1]) {
-            *count = 0;
-            return bad_row(result, row, "it names a row that was not searched");
-        }
-    }
-    return ENGRAM_OK;
+    return check_rows(result, row, *rows, count);
 }
 
 /* Reads the block of ids that row `row` is in: all of them when that is little. */
@@ -232,19 +259,18 @@ static enum engram_status load_ids(struct engram_result *result,
     return ENGRAM_OK;
 }
 
-enum engram_status engram_result_id(struct engram_result *result, bool queries, int64_t row,
-                                    const char **text, size_t *length)
+/* One of many strings; `in_order`: the next ones will be asked for as well. */
+static enum engram_status one_string(struct engram_result *result,
+                                     struct engram_result_strings *strings, bool in_order,
+                                     int64_t row, const char **text, size_t *length)
 {
-    struct engram_result_strings *strings = queries ? &result->query_ids : &result->base_ids;
-
     *text = "";
     *length = 0;
     if (strings->dataset < 0 || row < 0 || row >= strings->count) {
         return ENGRAM_ERR_USAGE;
     }
     if (row < strings->first || row >= strings->first + strings->held) {
-        /* Queries are walked through in order, base rows are met in any. */
-        int64_t block = queries ? (int64_t)(((size_t)1 << 20) / strings->width) + 1 : 1;
+        int64_t block = in_order ? (int64_t)(((size_t)1 << 20) / strings->width) + 1 : 1;
         enum engram_status status = load_ids(result, strings, block, row);
 
         if (status != ENGRAM_OK) {
@@ -254,4 +280,18 @@ enum engram_status engram_result_id(struct engram_result *result, bool queries, 
     *text = strings->text + (size_t)(row - strings->first) * strings->width;
     *length = strnlen(*text, strings->width);
     return ENGRAM_OK;
+}
+
+enum engram_status engram_result_id(struct engram_result *result, bool queries, int64_t row,
+                                    const char **text, size_t *length)
+{
+    /* Queries are walked through in order, base rows are met in any. */
+    return one_string(result, queries ? &result->query_ids : &result->base_ids, queries, row, text,
+                      length);
+}
+
+enum engram_status engram_result_label(struct engram_result *result, int64_t row, const char **text,
+                                       size_t *length)
+{
+    return one_string(result, &result->labels, true, row, text, length);
 }

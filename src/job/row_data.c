@@ -12,6 +12,7 @@
 #include "base/size.h"
 #include "io/column.h"
 #include "job/inputs.h"
+#include "job/sets.h"
 
 /* Where an option's value was found. */
 struct place {
@@ -429,7 +430,13 @@ void engram_row_data_describe(const struct engram_inputs *inputs, char *text, si
                        groups[0] != '\0' ? "; " : "");
     }
     if (data->labels.codes != NULL) {
-        (void)snprintf(labels, sizeof labels, "; %" PRId64 " rows with a label", data->labelled);
+        int length = snprintf(labels, sizeof labels, "; %" PRId64 " %s with a label",
+                              data->labelled, data->labelled == 1 ? "row" : "rows");
+        if (data->unknown > 0 && length > 0) {
+            (void)snprintf(labels + length, sizeof labels - (size_t)length,
+                           ", %" PRId64 " unknown %s", data->unknown,
+                           data->unknown == 1 ? "id" : "ids");
+        }
     }
     (void)snprintf(text, size, "%s%s%s", subset, groups, labels);
 }

@@ -38,6 +38,7 @@ struct answers {
     int64_t count;
     int64_t *rows;
     double *values;
+    bool wrong_label; /* the label is not the one of the row */
 };
 
 static enum engram_status take_answers(struct verification *v, int64_t query, struct answers *out)
@@ -59,6 +60,26 @@ static enum engram_status take_answers(struct verification *v, int64_t query, st
         memcpy(out->rows, rows, count * sizeof *rows);
         memcpy(out->values, values, count * sizeof *values);
     }
+    return ENGRAM_OK;
+}
+
+/* Compares the label of a result row with the one of the base row that gave it. */
+static enum engram_status check_label(struct verification *v, struct answers *answers)
+{
+    const struct engram_labels *labels = &v->inputs.row_data.labels;
+    char room[24];
+    const char *wanted = "";
+    const char *text;
+    size_t wanted_length = 0;
+    size_t length;
+    enum engram_status status = engram_result_label(v->result, answers->query, &text, &length);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (answers->count > 0 && labels->codes[answers->rows[0]] >= 0) {
+        wanted = engram_labels_name(labels, labels->codes[answers->rows[0]], room, &wanted_length);
+    }
+    answers->wrong_label = length != wanted_length || memcmp(text, wanted, length) != 0;
     return ENGRAM_OK;
 }
 
@@ -87,6 +108,7 @@ static enum engram_status check_batch(struct verification *v, struct engram_chec
         struct engram_finding finding =
             engram_check_query(&v->check, &rooms[omp_get_thread_num()], batch[i].query,
                                batch[i].count, batch[i].rows, batch[i].values);
+        finding.errors += batch[i].wrong_label;
 #pragma omp critical(engram_verify)
         add_finding(v->report, &finding, batch[i].query);
     }
@@ -123,6 +145,9 @@ static enum engram_status check_all(struct verification *v, struct engram_check_
             int64_t nth = done + i;
             int64_t query = nth * (total / wanted) + nth * (total % wanted) / wanted;
             status = take_answers(v, query, &batch[i]);
+            if (status == ENGRAM_OK && v->check.info.kind == ENGRAM_RESULT_LABELS) {
+                status = check_label(v, &batch[i]);
+            }
         }
         if (status == ENGRAM_OK) {
             status = check_batch(v, rooms, batch, count);
@@ -183,7 +208,8 @@ static enum engram_status read_side(struct verification *v, const struct engram_
     return status;
 }
 
-/* The row data that the result says it was made with, unless the options name it. */
+/* The row data that the result says it was made with, unless the options name it. USAGE when it is
+ * a file that only they can name. */
 static enum engram_status name_row_data(const struct verification *v,
                                         struct engram_job_options *job, char groups[1100])
 {
@@ -195,6 +221,14 @@ static enum engram_status name_row_data(const struct verification *v,
         (void)snprintf(groups, 1100, "%s%s%s", info->groups_path,
                        info->query_groups_path[0] != '\0' ? "," : "", info->query_groups_path);
         job->exclude_same = groups;
+    }
+    if (job->labels == NULL && info->kind == ENGRAM_RESULT_LABELS) {
+        job->labels = info->labels_path;
+        if (info->labels_path[0] == '\0') {
+            return engram_fail(&v->options->log, ENGRAM_ERR_USAGE,
+                               "%s: its labels came from a text file; name it with --labels",
+                               v->options->output);
+        }
     }
     return ENGRAM_OK;
 }
@@ -229,7 +263,7 @@ static enum engram_status resolve(struct verification *v)
     job.self = info->self;
     job.all = info->kind == ENGRAM_RESULT_DENSE;
     job.pairwise = info->kind == ENGRAM_RESULT_PAIRWISE;
-    job.k = info->k == INT64_MAX ? 0 : info->k;
+    job.k = info->k == INT64_MAX || info->kind == ENGRAM_RESULT_LABELS ? 0 : info->k;
     job.max_distance_given = info->kind == ENGRAM_RESULT_PAIRS;
     job.max_distance = INFINITY;
     const char *const base_path = info->base_path;

@@ -6,7 +6,7 @@ done
 for option in --memory=4G --shard=1/2 --sha=1/2; do
     try_quietly $option words.h5 out.h5
 done
-for option in --all --pairwise --labels=x \
+for option in --all --pairwise \
     --allow-external; do
     try_quietly $option words.h5 out.h5
 done
