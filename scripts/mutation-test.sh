@@ -1,8 +1,10 @@
 #!/bin/sh
 # Shrinks the proven bounds of the filters and expects the attacks of test_bound (float32) and
-# test_int_bound (integer) to notice. The unchanged bounds must hold. For float32, at 0.4 the families whose additions all round the same way must break cosine and ip; l2 has three
-# times the room and breaks below 0.3; without any bound everything breaks. The integer bound has no
-# room worth mentioning: at 0.95 everything breaks. Prints "N passed, N failed" as its last line.
+# test_int_bound (integer) to notice. The unchanged bounds must hold. For float32, at 0.4
+# the families whose additions all round the same way must break cosine and ip; l2 has three times
+# the room and breaks below 0.3; without any bound everything breaks. The bounds of l1 and of the
+# integer filter have no room worth mentioning: at 0.95 everything breaks. Prints "N passed, N
+# failed" as its last line.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -17,6 +19,7 @@ trap 'rm -rf "$work"' EXIT
 mutant() {
     case $1 in
     f32) attack=test_bound macro=ENGRAM_MUTATE_F32_BOUND source=src/search/bound_f32.c ;;
+    l1) attack=test_bound macro=ENGRAM_MUTATE_L1_BOUND source=src/search/bound_l1.c ;;
     int) attack=test_int_bound macro=ENGRAM_MUTATE_INT_BOUND source=src/search/pack_int.c ;;
     esac
     # The mutant's object comes before the archive, whose own copy is then left out.
@@ -54,6 +57,7 @@ mutant f32 1.0 ""
 mutant f32 0.4 "test_cosine test_ip"
 mutant f32 0.25 "test_cosine test_ip test_l2 test_sqeuclidean"
 mutant f32 0 "test_cosine test_ip test_l2 test_sqeuclidean"
+mutant l1 0.95 "test_l1"
 mutant int 1.0 ""
 mutant int 0.95 "test_cosine test_ip test_l2 test_sqeuclidean"
 

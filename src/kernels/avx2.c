@@ -242,8 +242,17 @@ static size_t emit(const unsigned *masks, size_t queries, unsigned live, uint32_
     return found;
 }
 
+INLINE __m256 add_float(enum engram_op op, __m256 sum, __m256 q, __m256 x)
+{
+    if (op == ENGRAM_OP_DOT) {
+        return _mm256_fmadd_ps(q, x, sum);
+    }
+    return _mm256_sub_ps(sum, _mm256_andnot_ps(_mm256_set1_ps(-0.0F), _mm256_sub_ps(q, x)));
+}
+
 /* The sums of one strip against one panel. */
-INLINE void f32_sums(const float *strip, const float *panel, size_t depth, __m256 sums[QUERIES][2])
+INLINE void float_sums(enum engram_op op, const float *strip, const float *panel, size_t depth,
+                       __m256 sums[QUERIES][2])
 {
     for (size_t q = 0; q < QUERIES; q++) {
         sums[q][0] = _mm256_setzero_ps();
@@ -254,13 +263,14 @@ INLINE void f32_sums(const float *strip, const float *panel, size_t depth, __m25
         __m256 right = _mm256_load_ps(panel + k * ROWS + 8);
         for (size_t q = 0; q < QUERIES; q++) {
             __m256 value = _mm256_broadcast_ss(strip + k * QUERIES + q);
-            sums[q][0] = _mm256_fmadd_ps(value, left, sums[q][0]);
-            sums[q][1] = _mm256_fmadd_ps(value, right, sums[q][1]);
+            sums[q][0] = add_float(op, sums[q][0], value, left);
+            sums[q][1] = add_float(op, sums[q][1], value, right);
         }
     }
 }
 
-static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+INLINE size_t float_tile(enum engram_op op, const struct engram_f32_strip *args,
+                         struct engram_candidate *out)
 {
     size_t found = 0;
     __m256 threshold[QUERIES];
@@ -273,7 +283,7 @@ static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candid
         unsigned masks[QUERIES];
         unsigned any = 0;
 
-        f32_sums(args->strip, args->panels + p * args->depth * ROWS, args->depth, sums);
+        float_sums(op, args->strip, args->panels + p * args->depth * ROWS, args->depth, sums);
         for (size_t q = 0; q < QUERIES; q++) {
             masks[q] = survivors(sums[q][0], sums[q][1], threshold[q]);
             any |= masks[q];
@@ -286,6 +296,16 @@ static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candid
                       args->first_row + (uint32_t)(p * ROWS), out + found);
     }
     return found;
+}
+
+static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+{
+    return float_tile(ENGRAM_OP_DOT, args, out);
+}
+
+static size_t l1_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+{
+    return float_tile(ENGRAM_OP_ABSDIFF, args, out);
 }
 
 /* Integer tile, 4 x 16. vpmaddubsw multiplies unsigned base codes by signed query codes and adds
@@ -415,6 +435,7 @@ const struct engram_kernels engram_kernels_avx2 = {
     .bits_pairs = BITS_PAIRS,
     .bits_tile = BITS_TILES,
     .f32_tile = f32_tile,
+    .l1_tile = l1_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,
     .int_tile = int_tile,

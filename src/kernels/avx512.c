@@ -230,8 +230,17 @@ static size_t emit(const uint32_t masks[QUERIES], uint32_t live, uint32_t first_
     return found;
 }
 
+INLINE __m512 add_float(enum engram_op op, __m512 sum, __m512 q, __m512 x)
+{
+    if (op == ENGRAM_OP_DOT) {
+        return _mm512_fmadd_ps(q, x, sum);
+    }
+    return _mm512_sub_ps(sum, _mm512_abs_ps(_mm512_sub_ps(q, x)));
+}
+
 /* The sums of one strip against one panel. */
-INLINE void f32_sums(const float *strip, const float *panel, size_t depth, __m512 sums[QUERIES][2])
+INLINE void float_sums(enum engram_op op, const float *strip, const float *panel, size_t depth,
+                       __m512 sums[QUERIES][2])
 {
     for (size_t q = 0; q < QUERIES; q++) {
         sums[q][0] = _mm512_setzero_ps();
@@ -242,13 +251,14 @@ INLINE void f32_sums(const float *strip, const float *panel, size_t depth, __m51
         __m512 right = _mm512_load_ps(panel + k * ROWS + 16);
         for (size_t q = 0; q < QUERIES; q++) {
             __m512 value = _mm512_set1_ps(strip[k * QUERIES + q]);
-            sums[q][0] = _mm512_fmadd_ps(value, left, sums[q][0]);
-            sums[q][1] = _mm512_fmadd_ps(value, right, sums[q][1]);
+            sums[q][0] = add_float(op, sums[q][0], value, left);
+            sums[q][1] = add_float(op, sums[q][1], value, right);
         }
     }
 }
 
-static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+INLINE size_t float_tile(enum engram_op op, const struct engram_f32_strip *args,
+                         struct engram_candidate *out)
 {
     size_t found = 0;
     for (size_t p = 0; p < args->panel_count; p++) {
@@ -256,7 +266,7 @@ static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candid
         uint32_t masks[QUERIES];
         uint32_t any = 0;
 
-        f32_sums(args->strip, args->panels + p * args->depth * ROWS, args->depth, sums);
+        float_sums(op, args->strip, args->panels + p * args->depth * ROWS, args->depth, sums);
         for (size_t q = 0; q < QUERIES; q++) {
             masks[q] = survivors(sums[q][0], sums[q][1], _mm512_set1_ps(args->threshold[q]));
             any |= masks[q];
@@ -269,6 +279,16 @@ static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candid
                       out + found);
     }
     return found;
+}
+
+static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+{
+    return float_tile(ENGRAM_OP_DOT, args, out);
+}
+
+static size_t l1_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+{
+    return float_tile(ENGRAM_OP_ABSDIFF, args, out);
 }
 
 /* vpdpbusd adds four products of unsigned base codes and signed query codes to 32 bits without
@@ -393,6 +413,7 @@ const struct engram_kernels engram_kernels_avx512 = {
     .bits_pairs = BITS_PAIRS,
     .bits_tile = BITS_TILES,
     .f32_tile = f32_tile,
+    .l1_tile = l1_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,
     .int_tile = int_tile,

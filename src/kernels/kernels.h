@@ -15,6 +15,7 @@
  * - f32_tile: its sums may differ from set to set; only the bound in search/bound_f32.h is
  *   promised. Any order of additions, fused or not, with at most `depth` terms fulfils it.
  *
+ * - l1_tile: likewise, search/bound_l1.h.
  * - int_tile: all sets with the same limits agree exactly on the integer sums.
  *
  * Further tiles are further slots of this table, with their own packed layout and bound; the
@@ -110,6 +111,7 @@ struct engram_f32_strip {
     uint32_t first_query;
     uint32_t first_row;
 };
+/* l1_tile is the same with -|q - x| in the place of the products. */
 typedef size_t (*engram_f32_tile_fn)(const struct engram_f32_strip *args,
                                      struct engram_candidate *out);
 
@@ -203,6 +205,7 @@ struct engram_kernels {
     engram_bits_pairs_fn bits_pairs[ENGRAM_BIT_OPS];
     engram_bits_tile_fn bits_tile[ENGRAM_BIT_OPS];
     engram_f32_tile_fn f32_tile;
+    engram_f32_tile_fn l1_tile;
     size_t f32_queries; /* queries of a strip */
     size_t f32_rows;    /* rows of a panel, a multiple of 8 */
     engram_int_tile_fn int_tile;

@@ -203,16 +203,22 @@ static size_t emit(const uint16x8_t *lost, size_t queries, unsigned live, uint32
     return found;
 }
 
-/* The products of one query value, a lane of `query`, with a step of the panel. */
-#define ADD_LANE(sums, lane)                                                                       \
+/* What one query value, a lane of `query`, adds with a step of the panel. */
+#define ADD_LANE(op, sums, lane)                                                                   \
     do {                                                                                           \
-        (sums)[lane][0] = vfmaq_laneq_f32((sums)[lane][0], low, query, lane);                      \
-        (sums)[lane][1] = vfmaq_laneq_f32((sums)[lane][1], high, query, lane);                     \
+        if ((op) == ENGRAM_OP_DOT) {                                                               \
+            (sums)[lane][0] = vfmaq_laneq_f32((sums)[lane][0], low, query, lane);                  \
+            (sums)[lane][1] = vfmaq_laneq_f32((sums)[lane][1], high, query, lane);                 \
+        } else {                                                                                   \
+            float32x4_t value = vdupq_laneq_f32(query, lane);                                      \
+            (sums)[lane][0] = vsubq_f32((sums)[lane][0], vabdq_f32(low, value));                   \
+            (sums)[lane][1] = vsubq_f32((sums)[lane][1], vabdq_f32(high, value));                  \
+        }                                                                                          \
     } while (0)
 
 /* The sums of one strip against one panel. */
-INLINE void f32_sums(const float *strip, const float *panel, size_t depth,
-                     float32x4_t sums[QUERIES][2])
+INLINE void float_sums(enum engram_op op, const float *strip, const float *panel, size_t depth,
+                       float32x4_t sums[QUERIES][2])
 {
     for (size_t q = 0; q < QUERIES; q++) {
         sums[q][0] = vdupq_n_f32(0);
@@ -223,15 +229,16 @@ INLINE void f32_sums(const float *strip, const float *panel, size_t depth,
         float32x4_t high = vld1q_f32(panel + k * ROWS + 4);
         for (size_t q = 0; q < QUERIES; q += 4) {
             float32x4_t query = vld1q_f32(strip + k * QUERIES + q);
-            ADD_LANE(sums + q, 0); /* the lane is part of the instruction */
-            ADD_LANE(sums + q, 1);
-            ADD_LANE(sums + q, 2);
-            ADD_LANE(sums + q, 3);
+            ADD_LANE(op, sums + q, 0); /* the lane is part of the instruction */
+            ADD_LANE(op, sums + q, 1);
+            ADD_LANE(op, sums + q, 2);
+            ADD_LANE(op, sums + q, 3);
         }
     }
 }
 
-static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+INLINE size_t float_tile(enum engram_op op, const struct engram_f32_strip *args,
+                         struct engram_candidate *out)
 {
     size_t found = 0;
     for (size_t p = 0; p < args->panel_count; p++) {
@@ -239,7 +246,7 @@ static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candid
         uint16x8_t lost[QUERIES];
         uint16x8_t all = vdupq_n_u16(0xffff);
 
-        f32_sums(args->strip, args->panels + p * args->depth * ROWS, args->depth, sums);
+        float_sums(op, args->strip, args->panels + p * args->depth * ROWS, args->depth, sums);
 #pragma GCC unroll 12
         for (size_t q = 0; q < QUERIES; q++) {
             lost[q] = below(sums[q][0], sums[q][1], vdupq_n_f32(args->threshold[q]));
@@ -252,6 +259,16 @@ static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candid
                       args->first_row + (uint32_t)(p * ROWS), out + found);
     }
     return found;
+}
+
+static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+{
+    return float_tile(ENGRAM_OP_DOT, args, out);
+}
+
+static size_t l1_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+{
+    return float_tile(ENGRAM_OP_ABSDIFF, args, out);
 }
 
 /* Integer tile, 3 x 8. Base codes stay below 128, so that they are signed codes too, and smlal
@@ -392,6 +409,7 @@ const struct engram_kernels engram_kernels_neon = {
     .bits_pairs = BITS_PAIRS,
     .bits_tile = BITS_TILES,
     .f32_tile = f32_tile,
+    .l1_tile = l1_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,
     .int_tile = int_tile,

@@ -95,7 +95,9 @@ static inline __attribute__((always_inline)) void canonical_tile(
 
 #include "kernels/canonical_entries.h"
 
-static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+static inline __attribute__((always_inline)) size_t float_tile(enum engram_op op,
+                                                               const struct engram_f32_strip *args,
+                                                               struct engram_candidate *out)
 {
     size_t found = 0;
     for (size_t p = 0; p < args->panel_count; p++) {
@@ -104,7 +106,9 @@ static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candid
         for (size_t k = 0; k < args->depth; k++) {
             for (size_t q = 0; q < QUERIES; q++) {
                 for (size_t r = 0; r < ROWS; r++) {
-                    sums[q][r] += args->strip[k * QUERIES + q] * panel[k * ROWS + r];
+                    float value = args->strip[k * QUERIES + q];
+                    float row = panel[k * ROWS + r];
+                    sums[q][r] += op == ENGRAM_OP_DOT ? value * row : -fabsf(value - row);
                 }
             }
         }
@@ -120,6 +124,16 @@ static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candid
         }
     }
     return found;
+}
+
+static size_t f32_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+{
+    return float_tile(ENGRAM_OP_DOT, args, out);
+}
+
+static size_t l1_tile(const struct engram_f32_strip *args, struct engram_candidate *out)
+{
+    return float_tile(ENGRAM_OP_ABSDIFF, args, out);
 }
 
 /* Whether one pair of the integer tile survives. */
@@ -189,6 +203,7 @@ const struct engram_kernels engram_kernels_portable = {
     .bits_pairs = BITS_PAIRS,
     .bits_tile = BITS_TILES,
     .f32_tile = f32_tile,
+    .l1_tile = l1_tile,
     .f32_queries = QUERIES,
     .f32_rows = ROWS,
     .int_tile = int_tile,

@@ -138,7 +138,7 @@ static bool answer_good(const struct answer *answer, const int64_t *limit, size_
 #define DEPTH ((size_t)37)
 
 /* Small integers: float32 sums are exact in any order. */
-static bool f32_good(const struct engram_kernels *set)
+static bool f32_good(const struct engram_kernels *set, bool l1)
 {
     _Alignas(64) float strip[DEPTH * ENGRAM_F32_QUERIES_MAX] = {0};
     _Alignas(64) float panels[PANELS * DEPTH * ENGRAM_F32_ROWS_MAX];
@@ -161,8 +161,9 @@ static bool f32_good(const struct engram_kernels *set)
         panels[i] = (float)next_in(&state, -100, 100);
         size_t row = i / (DEPTH * height) * height + i % height;
         for (size_t q = 0; q < width; q++) {
-            answer.sum[q][row] +=
-                (int64_t)panels[i] * (int64_t)strip[i / height % DEPTH * width + q];
+            int64_t x = (int64_t)panels[i];
+            int64_t y = (int64_t)strip[i / height % DEPTH * width + q];
+            answer.sum[q][row] += l1 ? (x < y ? x - y : y - x) : x * y;
         }
     }
     for (size_t q = 0; q < width; q++) {
@@ -177,7 +178,7 @@ static bool f32_good(const struct engram_kernels *set)
                                     .panel_count = PANELS,
                                     .first_query = FIRST_QUERY,
                                     .first_row = FIRST_ROW};
-    size_t count = set->f32_tile(&args, answer.out);
+    size_t count = l1 ? set->l1_tile(&args, answer.out) : set->f32_tile(&args, answer.out);
     return answer_good(&answer, limit, width, PANELS * height, count);
 }
 
@@ -350,7 +351,7 @@ static bool all_good(const struct engram_kernels *set)
             return false;
         }
     }
-    return f32_good(set);
+    return f32_good(set, false) && f32_good(set, true);
 }
 
 bool engram_kernels_selftest(const struct engram_kernels *set)

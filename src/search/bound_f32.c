@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "search/bound_l1.h"
+
 /* The mutation test builds with a factor below 1 and expects the suite to fail. */
 #ifndef ENGRAM_MUTATE_F32_BOUND
 #define ENGRAM_MUTATE_F32_BOUND 1.0
@@ -11,14 +13,15 @@
 struct engram_f32_bound engram_f32_bound_make(enum engram_metric metric, size_t dim, double largest)
 {
     const double u = 0x1p-24;
-    size_t extra = metric == ENGRAM_COSINE ? 0 : metric == ENGRAM_IP ? 1 : 2;
+    bool l1 = metric == ENGRAM_L1;
+    size_t extra = metric == ENGRAM_COSINE || l1 ? 0 : metric == ENGRAM_IP ? 1 : 2;
     size_t depth = dim + extra;
     double mu = (double)(depth + 8) * u;
     return (struct engram_f32_bound){
         .metric = metric,
         .dim = dim,
         .depth = depth,
-        .exponent = metric == ENGRAM_COSINE ? 0 : engram_dot_exponent(largest, dim),
+        .exponent = metric == ENGRAM_COSINE ? 0 : engram_dot_exponent(largest, l1 ? 1 : dim),
         .error = mu / (1 - mu) * ENGRAM_MUTATE_F32_BOUND,
         .tiny = 8 * (double)(depth + 8) * 0x1p-126,
     };
@@ -55,6 +58,9 @@ void engram_f32_extend_row(const struct engram_f32_bound *bound, double norm2, f
 float engram_f32_threshold(const struct engram_f32_bound *bound,
                            const struct engram_projected *query, double max_key, double min_score)
 {
+    if (bound->metric == ENGRAM_L1) {
+        return engram_l1_threshold(bound, query, max_key);
+    }
     double limit =
         engram_dot_limit(bound->metric, bound->dim, bound->exponent, query, max_key, min_score);
     if (bound->metric == ENGRAM_COSINE) {

@@ -1,4 +1,5 @@
-/* The float32 filter: what is packed, and the proof that it never drops an answer.
+/* The float32 filter: what is packed, and the proof that it never drops an answer. l1 is another
+ * sum, with its proof in bound_l1.h; it shares the packing and what is declared here.
  *
  * Notation. u = 2^-24; tau = 2^-126, the smallest normal float32, bounds any single error made by
  * underflow (also in flush-to-zero hardware). q, x are rows of n elements as exact real vectors.

@@ -49,14 +49,14 @@ enum engram_status engram_filter_check(enum engram_filter filter, enum engram_me
 enum engram_filter engram_filter_choose(enum engram_filter filter, enum engram_metric metric,
                                         int64_t queries, int64_t rows, int64_t dim)
 {
-    if (!engram_metric_dots(metric)) {
+    if (engram_metric_of_bits(metric)) {
         return ENGRAM_FILTER_CANONICAL;
     }
     if (filter == ENGRAM_FILTER_AUTO) {
         if (queries <= FEW_QUERIES || rows <= FEW_ROWS) {
             return ENGRAM_FILTER_CANONICAL;
         }
-        filter = dim >= INT_DIM_MIN ? ENGRAM_FILTER_INT : ENGRAM_FILTER_F32;
+        filter = dim >= INT_DIM_MIN && metric != ENGRAM_L1 ? ENGRAM_FILTER_INT : ENGRAM_FILTER_F32;
     }
     if (filter == ENGRAM_FILTER_INT && dim > ENGRAM_INT_DIM_MAX) {
         filter = ENGRAM_FILTER_F32;

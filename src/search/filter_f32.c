@@ -103,7 +103,8 @@ static size_t scan(void *opaque, size_t strip, size_t panel, size_t panels,
         .first_query = (uint32_t)(strip * kernels->f32_queries),
         .first_row = (uint32_t)(panel * kernels->f32_rows),
     };
-    return kernels->f32_tile(&args, out);
+    return prepared->metric == ENGRAM_L1 ? kernels->l1_tile(&args, out)
+                                         : kernels->f32_tile(&args, out);
 }
 
 const struct engram_filter_ops engram_f32_filter = {

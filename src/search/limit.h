@@ -10,7 +10,7 @@
 /* One query's side of a projection. */
 struct engram_projected {
     int exponent; /* eq */
-    double norm2; /* |Q|^2 */
+    double norm2; /* |Q|^2; under l1 the sum of magnitudes */
 };
 
 /* The least value of Q.X (cosine, ip) or Q.X - b |X|^2 / 2 (l2, sqeuclidean), in exact

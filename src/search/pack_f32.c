@@ -9,6 +9,7 @@
 #include "base/pages.h"
 #include "base/size.h"
 #include "engram/arena.h"
+#include "search/bound_l1.h"
 
 size_t engram_f32_pack_bytes(const struct engram_kernels *kernels, enum engram_metric metric,
                              int64_t rows, int64_t dim)
@@ -40,6 +41,10 @@ void engram_f32_project(const struct engram_f32_bound *bound, const double *mean
                         double self_product, double largest, struct engram_projected *query,
                         float *dense)
 {
+    if (bound->metric == ENGRAM_L1) {
+        engram_l1_project(bound, mean, row, query, dense);
+        return;
+    }
     const struct engram_projection projection = {bound->metric, bound->dim, bound->exponent, mean};
     double factor = engram_projection_factor(&projection, row, self_product, largest, query);
     double norm2 = project(row, mean, factor, bound->dim, dense);
@@ -90,7 +95,7 @@ enum engram_status engram_f32_pack_make(struct engram_prepared *prepared, double
     size_t width = prepared->kernels->f32_rows;
     int failed = 0;
 
-    if (metric == ENGRAM_L2 || metric == ENGRAM_SQEUCLIDEAN) {
+    if (metric == ENGRAM_L2 || metric == ENGRAM_SQEUCLIDEAN || metric == ENGRAM_L1) {
         pack->mean = engram_sample_mean(prepared, NULL);
         if (pack->mean == NULL) {
             return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory to pack the base");

@@ -214,6 +214,7 @@ struct f32_problem {
     float threshold[QUERIES];
     uint8_t live[ROWS / 8];
     size_t depth;
+    bool l1; /* for l1_tile */
 };
 
 static void f32_run(const struct engram_kernels *set, const struct f32_problem *p,
@@ -242,16 +243,17 @@ static void f32_run(const struct engram_kernels *set, const struct f32_problem *
                                         .panel_count = ROWS / height,
                                         .first_query = (uint32_t)(FIRST_QUERY + s),
                                         .first_row = FIRST_ROW};
-        mark(bits, out, set->f32_tile(&args, out), s, width);
+        mark(bits, out, p->l1 ? set->l1_tile(&args, out) : set->f32_tile(&args, out), s, width);
     }
     free(strip);
     free(panels);
 }
 
 /* Small integers: every sum is exact. The threshold is one of the sums. */
-static void f32_fill(struct f32_problem *p, size_t depth)
+static void f32_fill(struct f32_problem *p, size_t depth, bool l1)
 {
     p->depth = depth;
+    p->l1 = l1;
     for (size_t k = 0; k < depth; k++) {
         for (size_t q = 0; q < QUERIES; q++) {
             p->queries[q][k] = (float)random_in(-31, 31);
@@ -264,7 +266,9 @@ static void f32_fill(struct f32_problem *p, size_t depth)
         int r = random_in(0, ROWS - 1);
         p->threshold[q] = 0;
         for (size_t k = 0; k < depth; k++) {
-            p->threshold[q] += p->queries[q][k] * p->rows[r][k];
+            float apart = p->queries[q][k] - p->rows[r][k];
+            p->threshold[q] +=
+                l1 ? -(apart < 0 ? -apart : apart) : p->queries[q][k] * p->rows[r][k];
         }
     }
     for (size_t i = 0; i < sizeof p->live; i++) {
@@ -272,17 +276,17 @@ static void f32_fill(struct f32_problem *p, size_t depth)
     }
 }
 
-static void check_f32(const struct engram_kernels *set)
+static void check_f32(const struct engram_kernels *set, bool l1)
 {
     static struct f32_problem problem;
     bool good = true;
     for (size_t d = 0; d <= 42; d++) {
-        f32_fill(&problem, d <= 40 ? d : d == 41 ? 100 : 768);
+        f32_fill(&problem, d <= 40 ? d : d == 41 ? 100 : 768, l1);
         f32_run(&engram_kernels_portable, &problem, &one);
         f32_run(set, &problem, &other);
         good = good && agree();
     }
-    verdict(set->name, "f32 tile", good);
+    verdict(set->name, l1 ? "l1 tile" : "f32 tile", good);
 }
 
 struct int_problem {
@@ -424,7 +428,8 @@ static void check(const struct engram_kernels *set)
 {
     printf("kernel set: %s\n", set->name);
     check_canonical(set);
-    check_f32(set);
+    check_f32(set, false);
+    check_f32(set, true);
     check_int(set);
     verdict(set->name, "self-test", engram_kernels_selftest(set));
     verdict(set->name, "peak loop's count", set->f32_peak(1000) >= 1000 * 2);

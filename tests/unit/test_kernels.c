@@ -322,6 +322,7 @@ struct tile {
     struct guarded live;
     struct guarded out;
     struct engram_f32_strip args;
+    bool l1;                                         /* l1_tile, else f32_tile */
     double sums[ENGRAM_F32_QUERIES_MAX][TILE_ROWS];  /* exact, or nearly */
     double sizes[ENGRAM_F32_QUERIES_MAX][TILE_ROWS]; /* sums of magnitudes */
     bool kept[ENGRAM_F32_QUERIES_MAX][TILE_ROWS];
@@ -356,9 +357,11 @@ static void tile_fill(struct tile *t, size_t depth, size_t panels, bool integers
             const float *panel = packed + r / rows * rows * depth + r % rows;
             t->sums[q][r] = t->sizes[q][r] = 0;
             for (size_t k = 0; k < depth; k++) {
-                double product = (double)strip[k * width + q] * (double)panel[k * rows];
-                t->sums[q][r] += product;
-                t->sizes[q][r] += fabs(product);
+                double a = (double)strip[k * width + q];
+                double b = (double)panel[k * rows];
+                double term = t->l1 ? -fabs(a - b) : a * b;
+                t->sums[q][r] += term;
+                t->sizes[q][r] += fabs(term);
             }
         }
     }
@@ -389,7 +392,7 @@ static void tile_run(struct tile *t)
     size_t rows = t->args.panel_count * t->set->f32_rows;
     struct engram_candidate *out = (struct engram_candidate *)(void *)t->out.end - width * rows;
     memset(t->kept, 0, sizeof t->kept);
-    t->kept_count = t->set->f32_tile(&t->args, out);
+    t->kept_count = t->l1 ? t->set->l1_tile(&t->args, out) : t->set->f32_tile(&t->args, out);
     assert_true(t->kept_count <= width * rows);
     for (size_t i = 0; i < t->kept_count; i++) {
         size_t q = out[i].query - t->args.first_query;
@@ -459,6 +462,7 @@ static void test_f32_tile(void **state)
     for (size_t i = 0; (t.set = engram_kernels_at(i)) != NULL; i++) {
         for (size_t depth = 0; depth <= 71; depth++) {
             for (size_t panels = 0; panels <= PANELS; panels++) {
+                t.l1 = random_below(2) == 0;
                 tile_fill(&t, depth == 71 ? DEPTH_MAX : depth, panels, true);
                 tile_check_exact(&t);
                 tile_fill(&t, depth == 71 ? DEPTH_MAX : depth, panels, false);
@@ -484,6 +488,7 @@ static void test_f32_tile_full(void **state)
     t.live = guarded_make(TILE_ROWS);
     t.out = guarded_make(ENGRAM_F32_QUERIES_MAX * TILE_ROWS * sizeof(struct engram_candidate));
     for (size_t i = 0; (t.set = engram_kernels_at(i)) != NULL; i++) {
+        t.l1 = i % 2 == 0;
         tile_fill(&t, 33, PANELS, false);
         memset(t.live.first, 0xff, (size_t)(t.live.end - t.live.first));
         for (size_t q = 0; q < t.set->f32_queries; q++) {
