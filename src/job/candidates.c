@@ -53,8 +53,8 @@ const char *engram_dataset_shape(const struct engram_dataset_info *dataset, char
 static bool add_known(struct line *line, const struct engram_layout *layout)
 {
     if (engram_layout_find(layout, "size_train") != NULL) {
-        add(line, "it looks like a sparse ann-benchmarks file (size_train), which is not supported "
-                  "yet");
+        add(line, "it is a sparse ann-benchmarks file (size_train: train and test hold sets of "
+                  "numbers), which is not supported; store each set as a row of bits");
     } else if (layout->hint[0] != '\0') {
         add(line, "%s", layout->hint);
     } else {

@@ -201,14 +201,17 @@ enum engram_status engram_question_metric(const struct engram_job_options *optio
         snprintf(inputs->metric_reason, sizeof inputs->metric_reason,
                  "attribute `distance` is \"%s\"", file->layout.distance);
         return ENGRAM_OK;
+    } else if (file->layout.kind == ENGRAM_LAYOUT_ANNDATA) {
+        inputs->metric = ENGRAM_L2;
+        reason = "AnnData";
+    } else if (inputs->base.dataset->bits != ENGRAM_BITS_NONE) {
+        inputs->metric = ENGRAM_HAMMING;
+        reason = "bits";
     } else if (file->layout.kind == ENGRAM_LAYOUT_ANN_BENCHMARKS) {
         return engram_fail(&options->log, ENGRAM_ERR_USAGE,
                            "%s: an ann-benchmarks file without the attribute `distance`; name the "
                            "metric with --metric",
                            file->path);
-    } else if (file->layout.kind == ENGRAM_LAYOUT_ANNDATA) {
-        inputs->metric = ENGRAM_L2;
-        reason = "AnnData";
     }
     snprintf(inputs->metric_reason, sizeof inputs->metric_reason, "%s", reason);
     return ENGRAM_OK;

@@ -21,6 +21,10 @@ enum engram_status engram_set_open(const struct engram_set_ref *set,
                                    const struct engram_source_options *options,
                                    struct engram_source **source);
 
+/* Finds the ids of base and queries, recognised or named by --ids. NO_INPUT, DATA. */
+enum engram_status engram_inputs_choose_ids(const struct engram_job_options *options,
+                                            struct engram_inputs *inputs);
+
 /* Ids of rows [first, last); the set has ids. As engram_ids_read. */
 enum engram_status engram_set_read_ids(const struct engram_set_ref *set, int64_t first,
                                        int64_t last, const struct engram_log *log,
