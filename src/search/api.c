@@ -256,6 +256,12 @@ enum engram_status engram_search_pairwise(const struct engram_set *queries,
     if (status == ENGRAM_OK && !engram_metric_valid(options->metric)) {
         status = engram_fail(log, ENGRAM_ERR_USAGE, "unknown metric");
     }
+    if (status == ENGRAM_OK) {
+        status = engram_set_check_metric(&left.set, left.what, options->metric, log);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_set_check_metric(&right.set, right.what, options->metric, log);
+    }
     if (status == ENGRAM_OK &&
         (left.set.rows != right.set.rows || (distances == NULL && left.set.rows > 0))) {
         status = engram_fail(log, ENGRAM_ERR_USAGE,

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "engram/arena.h"
+#include "kernels/bits.h"
 #include "search/team.h"
 #include "search/unit.h"
 
@@ -19,11 +20,11 @@ struct pairwise {
     const struct engram_request *request;
     const struct engram_values *values;
     size_t dim;
-    size_t stride; /* doubles from one wide row to the next */
+    size_t stride; /* doubles, or words of bits, from one row to the next */
     size_t item_rows;
 };
 
-/* Rows of one side, widened. */
+/* Rows of one side, widened; bits: in words, in the same place. */
 struct wide_side {
     double *rows;
     double *self_products;
@@ -45,6 +46,21 @@ static size_t scratch_size(const struct pairwise *p)
            16 * ENGRAM_ARENA_ALIGN;
 }
 
+static void load_bits(const struct pairwise *p, const unsigned char *row, size_t i,
+                      const struct wide_side *side)
+{
+    uint64_t *words = (uint64_t *)(void *)side->rows + i * p->stride;
+    engram_bits_load(row, p->dim, words);
+    side->usable[i] = true;
+    side->self_products[i] = (double)p->dim;
+    if (p->request->metric == ENGRAM_JACCARD) {
+        const struct engram_bit_rows one = {words, 0};
+        const struct engram_base_rows self = {row, 0};
+        p->kernels->bits_tile[ENGRAM_BIT_COMMON](&one, 1, &self, 1, p->dim,
+                                                 &side->self_products[i]);
+    }
+}
+
 /* Widens, looks at and scales rows [first, first + count) of a side. */
 static void load_side(const struct pairwise *p, int s, int64_t first, size_t count,
                       const struct wide_side *side, struct pairwise_counts *counts)
@@ -53,6 +69,10 @@ static void load_side(const struct pairwise *p, int s, int64_t first, size_t cou
     for (size_t i = 0; i < count; i++) {
         double *wide = side->rows + i * p->stride;
         const void *row = engram_set_row(set, first + (int64_t)i);
+        if (set->dtype == ENGRAM_BITS) {
+            load_bits(p, row, i, side);
+            continue;
+        }
         struct engram_row_look look = engram_row_look(set->dtype, row, p->dim);
         engram_bad_row_note(&counts->bad[s], &look, p->request->metric, first + (int64_t)i);
         counts->skipped[s] += !look.finite;
@@ -78,6 +98,24 @@ static bool take_side(const struct pairwise *p, struct engram_scratch *scratch,
     return side->rows != NULL && side->self_products != NULL && side->usable != NULL;
 }
 
+/* Canonical sums, or counts of bits: 64 elements to a word, so a row of words is a row of bits. */
+static void sum_pairs(const struct pairwise *p, const struct wide_side sides[2],
+                      const struct engram_candidate *pairs, size_t count, double *sums)
+{
+    enum engram_metric metric = p->request->metric;
+    const struct engram_base_rows right = {(const unsigned char *)sides[1].rows,
+                                           p->stride * sizeof(double)};
+    if (engram_metric_of_bits(metric)) {
+        const struct engram_bit_rows left = {(const uint64_t *)(void *)sides[0].rows, p->stride};
+        p->kernels->bits_pairs[engram_metric_bit_op(metric)](&left, &right, p->dim, pairs, count,
+                                                             sums);
+        return;
+    }
+    const struct engram_wide_rows left = {sides[0].rows, p->stride};
+    p->kernels->canonical_pairs[engram_metric_op(metric)][ENGRAM_WORK_F64](&left, &right, p->dim,
+                                                                           pairs, count, sums);
+}
+
 /* Rows [first, first + count). */
 static enum engram_status run_item(const struct pairwise *p, int64_t first, size_t count,
                                    struct engram_scratch *scratch, struct pairwise_counts *counts)
@@ -97,11 +135,7 @@ static enum engram_status run_item(const struct pairwise *p, int64_t first, size
     for (size_t i = 0; i < count; i++) {
         pairs[i] = (struct engram_candidate){(uint32_t)i, (uint32_t)i};
     }
-    const struct engram_wide_rows left = {sides[0].rows, p->stride};
-    const struct engram_base_rows right = {(const unsigned char *)sides[1].rows,
-                                           p->stride * sizeof(double)};
-    p->kernels->canonical_pairs[engram_metric_op(metric)][ENGRAM_WORK_F64](&left, &right, p->dim,
-                                                                           pairs, count, scores);
+    sum_pairs(p, sides, pairs, count, scores);
     for (size_t i = 0; i < count; i++) {
         bool both = sides[0].usable[i] && sides[1].usable[i];
         scores[i] = both ? engram_score(metric, scores[i], sides[0].self_products[i],
@@ -204,7 +238,8 @@ enum engram_status engram_unit_pairwise(const struct engram_kernels *kernels,
                          .request = request,
                          .values = values,
                          .dim = (size_t)left->set.dim};
-    p.stride = (p.dim + 7) & ~(size_t)7;
+    p.stride = engram_metric_of_bits(request->metric) ? engram_bits_words(p.dim)
+                                                      : (p.dim + 7) & ~(size_t)7;
     size_t fitting = ITEM_BYTES / (2 * sizeof(double) * (p.stride > 0 ? p.stride : 1));
     p.item_rows = fitting < 4 ? 4 : fitting > ITEM_ROWS ? ITEM_ROWS : fitting;
     enum engram_status status = engram_team_size(request->threads, &request->log, &team);

@@ -82,6 +82,31 @@ static void run(const struct matrix *base, const struct matrix *queries, const s
     engram_prepared_free(prepared);
 }
 
+/* Every pair, and row by row. */
+static void run_values(const struct matrix *base, const struct matrix *queries,
+                       const struct oracle *o, const struct engram_search_options *options)
+{
+    static const char context[] = "dense and pairwise";
+    int64_t rows = o->rows < o->queries ? o->rows : o->queries;
+    double *out = malloc(((size_t)(o->queries * o->rows) + 1) * sizeof *out);
+    struct engram_prepared *prepared = NULL;
+    struct engram_set left = queries->set;
+    struct engram_set right = base->set;
+    left.rows = right.rows = rows;
+    assert_non_null(out);
+    EXPECT(engram_prepare(&base->set, options, &prepared) == ENGRAM_OK);
+    EXPECT(engram_search_dense(prepared, &queries->set, options, out, NULL) == ENGRAM_OK);
+    for (int64_t i = 0; i < o->queries * o->rows; i++) {
+        EXPECT(out[i] == reference_key(options->metric, o->scores[i]));
+    }
+    EXPECT(engram_search_pairwise(&left, &right, options, out, NULL) == ENGRAM_OK);
+    for (int64_t i = 0; i < rows; i++) {
+        EXPECT(out[i] == reference_key(options->metric, o->scores[i * o->rows + i]));
+    }
+    engram_prepared_free(prepared);
+    free(out);
+}
+
 static int64_t any_bit_dim(void)
 {
     static const int64_t dims[] = {0, 1, 7, 8, 9, 63, 64, 65, 120, 127, 128, 256, 1024, 1030};
@@ -113,6 +138,7 @@ static void trial(void)
         any_limits(&options, &o);
         run(&base, &queries, &o, &options);
     }
+    run_values(&base, &queries, &o, &options);
     oracle_free(&o);
     if (queries.memory != base.memory) {
         matrix_free(&queries);
