@@ -99,6 +99,12 @@ static void print_set(const char *label, const struct engram_inputs *inputs,
     putchar('\n');
 }
 
+/* A value for every pair asked about, instead of the best. */
+static bool is_matrix(const struct engram_inputs *inputs)
+{
+    return inputs->answer == ENGRAM_ANSWER_DENSE || inputs->answer == ENGRAM_ANSWER_PAIRWISE;
+}
+
 static void print_decision(const struct engram_inputs *inputs)
 {
     char allowed[192];
@@ -107,7 +113,7 @@ static void print_decision(const struct engram_inputs *inputs)
     print_set("base     ", inputs, &inputs->base);
     if (inputs->self && inputs->queries.first == inputs->base.first &&
         inputs->queries.last == inputs->base.last) {
-        puts("queries  the base; no row matches itself");
+        puts(is_matrix(inputs) ? "queries  the base" : "queries  the base; no row matches itself");
     } else {
         print_set("queries  ", inputs, &inputs->queries);
     }
@@ -118,7 +124,11 @@ static void print_decision(const struct engram_inputs *inputs)
     printf("metric   %s (", engram_metric_name(inputs->metric));
     print_escaped(inputs->metric_reason);
     fputs(")\nanswers  ", stdout);
-    if (inputs->k != INT64_MAX) {
+    if (is_matrix(inputs)) {
+        printf("a %s for %s, %s", inputs->similarity ? "similarity" : "distance",
+               inputs->answer == ENGRAM_ANSWER_DENSE ? "every pair" : "each row and the same row",
+               inputs->float64 ? "float64" : "float32");
+    } else if (inputs->k != INT64_MAX) {
         printf("the %lld nearest of every query", (long long)inputs->k);
     } else {
         fputs("every pair", stdout);

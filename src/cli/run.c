@@ -128,17 +128,23 @@ static bool stats_would_overwrite(const struct engram_cli_options *options)
 
 /* Rows without answers are no error but must not go unseen. */
 static void warn_of_skipped_rows(const struct engram_cli_options *options,
-                                 const struct engram_search_stats *search)
+                                 const struct engram_job_report *report)
 {
+    const struct engram_search_stats *search = &report->search;
+    const bool matrix =
+        report->answer == ENGRAM_ANSWER_DENSE || report->answer == ENGRAM_ANSWER_PAIRWISE;
+
     if (search->skipped_queries > 0) {
         engram_logf(&options->job.log, ENGRAM_LOG_WARNING,
-                    "queries that hold NaN or infinity: %lld; they have no neighbours",
-                    (long long)search->skipped_queries);
+                    "queries that hold NaN or infinity: %lld; %s",
+                    (long long)search->skipped_queries,
+                    matrix ? "their values are NaN" : "they have no neighbours");
     }
     if (search->skipped_base > 0) {
         engram_logf(&options->job.log, ENGRAM_LOG_WARNING,
-                    "base rows that hold NaN or infinity: %lld; they are never neighbours",
-                    (long long)search->skipped_base);
+                    "base rows that hold NaN or infinity: %lld; %s",
+                    (long long)search->skipped_base,
+                    matrix ? "their values are NaN" : "they are never neighbours");
     }
 }
 
@@ -177,7 +183,7 @@ int engram_cli_run(const struct engram_cli_options *options)
         return engram_status_exit_code(status);
     }
     struct engram_cli_summary summary = {options, &report, monotonic_seconds() - start};
-    warn_of_skipped_rows(options, &report.search);
+    warn_of_skipped_rows(options, &report);
     engram_cli_print_summary(&summary);
     if (options->stats != NULL) {
         if (stats_would_overwrite(options)) { /* OUTPUT under another name; it exists now */

@@ -105,7 +105,9 @@ static void json_job(struct json *json, const struct engram_cli_summary *summary
     }
     json_number(json, "max_distance", job->max_distance_given ? job->max_distance : NAN);
     json_number(json, "min_similarity", job->min_similarity_given ? job->min_similarity : NAN);
-    json_text(json, "result", report->answer == ENGRAM_ANSWER_PAIRS ? "pairs" : "neighbors");
+    json_text(json, "result", engram_cli_answer_name(report->answer));
+    json_text(json, "values", job->similarity ? "similarity" : "distance");
+    json_text(json, "values_dtype", job->float64 ? "float64" : "float32");
     json_signed(json, "queries", report->query_count);
     json_signed(json, "base_rows", report->base_count);
     json_signed(json, "allowed_rows", report->allowed_rows);

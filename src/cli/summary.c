@@ -106,6 +106,27 @@ static void append_sets(struct text *text, const struct engram_job_report *repor
     }
 }
 
+static void append_answers(struct text *text, const struct engram_cli_summary *summary)
+{
+    const struct engram_job_report *report = summary->report;
+    bool similarity = summary->options->job.similarity;
+
+    switch (report->answer) {
+    case ENGRAM_ANSWER_PAIRS:
+        append_count(text, report->answers, "pair", "pairs");
+        return;
+    case ENGRAM_ANSWER_DENSE:
+    case ENGRAM_ANSWER_PAIRWISE:
+        append_count(text, report->answers, similarity ? "similarity" : "distance",
+                     similarity ? "similarities" : "distances");
+        append(text,
+               report->answer == ENGRAM_ANSWER_DENSE ? ", one of every pair" : ", row by row");
+        return;
+    default:
+        append_count(text, report->answers, "neighbour", "neighbours");
+    }
+}
+
 static void append_question(struct text *text, const struct engram_cli_summary *summary)
 {
     const struct engram_job_options *job = &summary->options->job;
@@ -114,9 +135,7 @@ static void append_question(struct text *text, const struct engram_cli_summary *
     append(text, "  metric   %s (", engram_metric_name(report->metric));
     append_escaped(text, report->metric_reason);
     append(text, ")\n  answers  ");
-    append_count(text, report->answers,
-                 report->answer == ENGRAM_ANSWER_PAIRS ? "pair" : "neighbour",
-                 report->answer == ENGRAM_ANSWER_PAIRS ? "pairs" : "neighbours");
+    append_answers(text, summary);
     if (report->k != INT64_MAX) {
         append(text, ", k = %lld", (long long)report->k);
     }
@@ -144,9 +163,29 @@ const char *engram_cli_filter_name(enum engram_filter filter)
     return "unknown";
 }
 
+const char *engram_cli_answer_name(enum engram_answer answer)
+{
+    switch (answer) {
+    case ENGRAM_ANSWER_KNN:
+        return "neighbors";
+    case ENGRAM_ANSWER_PAIRS:
+        return "pairs";
+    case ENGRAM_ANSWER_DENSE:
+        return "dense";
+    case ENGRAM_ANSWER_PAIRWISE:
+        return "pairwise";
+    case ENGRAM_ANSWER_LABELS:
+        return "labels";
+    case ENGRAM_ANSWER_COMPONENTS:
+        return "components";
+    }
+    return "unknown";
+}
+
 double engram_cli_gflop(const struct engram_job_report *report)
 {
-    return 2e-9 * (double)report->query_count * (double)report->base_count * (double)report->dim;
+    double rows = report->answer == ENGRAM_ANSWER_PAIRWISE ? 1 : (double)report->base_count;
+    return 2e-9 * (double)report->query_count * rows * (double)report->dim;
 }
 
 static void append_search(struct text *text, const struct engram_job_report *report)

@@ -19,6 +19,8 @@ void engram_cli_format_seconds(char text[32], double seconds);
 
 /* "auto", "canonical", "f32", "int" */
 const char *engram_cli_filter_name(enum engram_filter filter);
+/* "neighbors", "pairs", "dense", ... */
+const char *engram_cli_answer_name(enum engram_answer answer);
 /* 10^9 operations that the plain formula takes: a multiplication and an addition for every element
  * of every pair. */
 double engram_cli_gflop(const struct engram_job_report *report);

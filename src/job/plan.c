@@ -7,6 +7,7 @@
 #include "base/team.h"
 #include "io/memory.h"
 #include "io/source.h"
+#include "job/publish.h"
 #include "job/threads.h"
 #include "kernels/kernels.h"
 #include "search/filter.h"
@@ -73,6 +74,35 @@ static size_t pair_bytes(const struct engram_plan *plan)
     return left / 2 > PAIR_BYTES_MIN ? left / 2 : PAIR_BYTES_MIN;
 }
 
+/* Bytes of a side that a pairwise job has in memory at a time; at least a grain of rows. */
+#define PAIRWISE_BYTES ((uint64_t)32 << 20)
+
+/* What differs where the answer is a value for every pair asked about: no filter, no packed copy,
+ * and answers leave as soon as they are there (dense), or rows do (pairwise). */
+static void plan_matrix(const struct engram_inputs *inputs, struct engram_plan *plan)
+{
+    const bool dense = inputs->answer == ENGRAM_ANSWER_DENSE;
+    const uint64_t cell = inputs->float64 ? sizeof(double) : sizeof(float);
+    const int64_t width = dense ? (int64_t)plan->base_rows : 1;
+    const uint64_t block =
+        (uint64_t)engram_matrix_block_rows((int64_t)plan->query_rows, width, inputs->float64);
+    const uint64_t row =
+        set_rows(&inputs->base) > 0 ? set_bytes(&inputs->base) / plan->base_rows : 0;
+
+    plan->filter = ENGRAM_FILTER_CANONICAL;
+    plan->answer_bytes = engram_saturating_mul(engram_saturating_mul(block, (uint64_t)width), cell);
+    if (dense) {
+        return;
+    }
+    plan->base_slab_rows = row > 0 && PAIRWISE_BYTES / row > ENGRAM_ROW_GRAIN
+                               ? (int64_t)(PAIRWISE_BYTES / row)
+                               : ENGRAM_ROW_GRAIN;
+    uint64_t slab = engram_saturating_mul(row, (uint64_t)plan->base_slab_rows);
+    plan->rows_bytes = plan->rows_bytes / 2 < slab ? plan->rows_bytes : 2 * slab;
+    plan->answer_bytes =
+        engram_saturating_add(plan->answer_bytes, engram_saturating_mul(plan->query_rows, cell));
+}
+
 enum engram_status engram_plan_make(const struct engram_inputs *inputs,
                                     const struct engram_job_options *options,
                                     struct engram_plan *plan)
@@ -107,13 +137,18 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
         plan->rows_bytes = engram_saturating_add(plan->rows_bytes, set_bytes(&inputs->queries));
     }
     plan->rows_bytes = engram_saturating_add(plan->rows_bytes, engram_row_data_bytes(inputs));
-    plan->packed_bytes = packed_bytes(plan, kernels, inputs->metric);
     plan->answer_bytes = engram_plan_spools(inputs) ? 0 : answer_bytes(plan, inputs->k);
+    const bool pairwise = inputs->answer == ENGRAM_ANSWER_PAIRWISE;
+    if (pairwise || inputs->answer == ENGRAM_ANSWER_DENSE) {
+        plan_matrix(inputs, plan);
+    }
+    plan->packed_bytes = pairwise ? 0 : packed_bytes(plan, kernels, inputs->metric);
     plan->need_bytes = engram_saturating_add(
         plan->rows_bytes, engram_saturating_add(plan->packed_bytes, plan->answer_bytes));
     plan->pair_bytes = pair_bytes(plan);
-    plan->pairs = engram_saturating_mul(plan->base_rows, plan->query_rows);
-    plan->gflop = 2e-9 * (double)plan->base_rows * (double)plan->query_rows * (double)plan->dim;
+    plan->pairs =
+        pairwise ? plan->query_rows : engram_saturating_mul(plan->base_rows, plan->query_rows);
+    plan->gflop = 2e-9 * (double)plan->pairs * (double)plan->dim;
     return ENGRAM_OK;
 }
 
@@ -130,7 +165,10 @@ enum engram_status engram_plan_check(const struct engram_plan *plan, const struc
                            (double)plan->packed_bytes / 0x1p30, (double)plan->answer_bytes / 0x1p30,
                            (double)available / 0x1p30);
     }
-    if (plan->base_rows > (uint64_t)ENGRAM_ROWS_MAX || plan->dim > ENGRAM_DIM_MAX) {
+    uint64_t at_once = plan->base_rows < (uint64_t)plan->base_slab_rows
+                           ? plan->base_rows
+                           : (uint64_t)plan->base_slab_rows;
+    if (at_once > (uint64_t)ENGRAM_ROWS_MAX || plan->dim > ENGRAM_DIM_MAX) {
         return engram_fail(log, ENGRAM_ERR_RESOURCE,
                            "%" PRIu64 " base rows x %" PRId64 " dimensions are more than one "
                            "search takes (%" PRId64 " x %" PRId64 "); take fewer (--base-rows)",

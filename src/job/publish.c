@@ -170,6 +170,9 @@ static const struct engram_publication_kind *kind_of(enum engram_answer answer)
         return &engram_publication_pairs;
     case ENGRAM_ANSWER_LABELS:
         return &engram_publication_labels;
+    case ENGRAM_ANSWER_DENSE:
+    case ENGRAM_ANSWER_PAIRWISE:
+        return &engram_publication_matrix;
     default:
         return NULL;
     }

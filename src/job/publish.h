@@ -5,6 +5,7 @@
 #include "job/inputs.h"
 #include "job/spool.h"
 #include "search/partial.h"
+#include "search/values.h"
 
 /* The answers of a job: partials of consecutive query ranges, and pairs that may be more than
  * memory holds. */
@@ -12,6 +13,11 @@ struct engram_answers {
     struct engram_partial *parts;
     int64_t count;
     struct engram_spool *spool; /* NULL: all answers are in the partials; else none is */
+    /* Dense and pairwise: no partials; computes rows [first, first + count) of the result, asked
+     * for in order. */
+    enum engram_status (*fill)(void *context, int64_t first, int64_t count,
+                               const struct engram_values *values);
+    void *fill_context;
 };
 
 struct engram_publish_options {
@@ -25,6 +31,12 @@ struct engram_publish_options {
     void *progress_context;
     struct engram_log log;
 };
+
+/* Rows of a dense (`width` base rows) or pairwise (1) result that are computed at a time. */
+int64_t engram_matrix_block_rows(int64_t rows, int64_t width, bool float64);
+
+/* Bytes of such a block; tests make it small. */
+extern size_t engram_matrix_block_bytes;
 
 /* Writes the whole result; it appears under its name at the end or not at all. */
 enum engram_status engram_publish(const struct engram_inputs *inputs,

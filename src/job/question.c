@@ -17,8 +17,6 @@ static enum engram_status check_available(const struct engram_job_options *optio
         bool given;
         const char *name;
     } later[] = {
-        {options->all, "--all"},
-        {options->pairwise, "--pairwise"},
         {options->components, "--components"},
         {options->allow_external, "--allow-external"},
     };
@@ -232,6 +230,16 @@ enum engram_status engram_question_check(const struct engram_job_options *option
     if (inputs->answer == ENGRAM_ANSWER_COMPONENTS && !inputs->self) {
         return engram_fail(&options->log, ENGRAM_ERR_USAGE,
                            "--components needs one set (--self): base and queries differ");
+    }
+    int64_t base = inputs->base.last - inputs->base.first;
+    int64_t queries = inputs->queries.last - inputs->queries.first;
+    if (inputs->answer == ENGRAM_ANSWER_PAIRWISE && base != queries) {
+        return engram_fail(&options->log, ENGRAM_ERR_DATA,
+                           "--pairwise needs as many queries as base rows: %s: %s gives %" PRId64
+                           " rows, %s: %s gives %" PRId64
+                           "; choose rows with --query-rows and --base-rows",
+                           inputs->queries.file->path, inputs->queries.dataset->path, queries,
+                           inputs->base.file->path, inputs->base.dataset->path, base);
     }
     return ENGRAM_OK;
 }

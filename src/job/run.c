@@ -14,8 +14,7 @@
  * looked at once for both. */
 #define UNIT_QUERIES ((int64_t)64 * ENGRAM_ROW_GRAIN)
 
-/* All queries into memory, unless they are the rows of the (single) base slab. */
-static enum engram_status load_queries(struct engram_job_state *job)
+enum engram_status engram_job_load_queries(struct engram_job_state *job)
 {
     struct engram_slab slab;
     job->queries.first_row = job->inputs.queries.first;
@@ -96,7 +95,7 @@ static enum engram_filter plan_filter(const struct engram_job_state *job)
     return open ? ENGRAM_FILTER_AUTO : job->plan.filter;
 }
 
-static struct engram_request make_request(struct engram_job_state *job)
+struct engram_request engram_job_request(struct engram_job_state *job)
 {
     return (struct engram_request){
         .metric = job->inputs.metric,
@@ -124,18 +123,18 @@ static void limit_to_slab(const struct engram_job_state *job, const struct engra
     request->base_groups = data->base_groups == NULL ? NULL : data->base_groups + first;
 }
 
-/* All queries against one slab of the base. */
-static enum engram_status search_slab(struct engram_job_state *job, const struct engram_slab *slab)
+enum engram_status engram_job_prepare(struct engram_job_state *job, const struct engram_slab *slab,
+                                      struct engram_request *request,
+                                      struct engram_prepared **prepared)
 {
     struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
-    struct engram_request request = make_request(job);
-    struct engram_prepared *prepared = NULL;
     struct engram_set base = slab->set;
     uint64_t start = engram_clock_ns();
 
     base.dim = job->inputs.base.dataset->dims[1];
     options.metric = job->inputs.metric;
-    limit_to_slab(job, slab, &options, &request);
+    *request = engram_job_request(job);
+    limit_to_slab(job, slab, &options, request);
     /* AUTO leaves the choice between filters to a look at the data. */
     options.filter = plan_filter(job);
     options.isa = job->plan.isa;
@@ -143,12 +142,24 @@ static enum engram_status search_slab(struct engram_job_state *job, const struct
     options.cancel = job->options->cancel;
     options.log = job->options->log;
     enum engram_status status =
-        engram_prepare_named(&base, job->base_name, slab->first_row, &options, &prepared);
+        engram_prepare_named(&base, job->base_name, slab->first_row, &options, prepared);
     if (status == ENGRAM_OK) {
-        job->report->search.skipped_base += prepared->skipped;
-        status = engram_queries_check(prepared, &job->queries, &request,
+        job->report->search.skipped_base += (*prepared)->skipped;
+        status = engram_queries_check(*prepared, &job->queries, request,
                                       &job->report->search.skipped_queries);
     }
+    job->report->search_seconds += (double)(engram_clock_ns() - start) * 1e-9;
+    return status;
+}
+
+/* All queries against one slab of the base. */
+static enum engram_status search_slab(struct engram_job_state *job, const struct engram_slab *slab)
+{
+    struct engram_request request;
+    struct engram_prepared *prepared = NULL;
+    enum engram_status status = engram_job_prepare(job, slab, &request, &prepared);
+    uint64_t start = engram_clock_ns();
+
     for (int64_t part = 0; status == ENGRAM_OK && part < job->answers.count; part++) {
         engram_spooling_request(job, &request);
         status = run_unit(job, prepared, slab->first_row, part, &request);
@@ -189,7 +200,7 @@ static enum engram_status search_base(struct engram_job_state *job)
     return status;
 }
 
-static enum engram_status publish(struct engram_job_state *job)
+enum engram_status engram_job_publish(struct engram_job_state *job)
 {
     char digest[ENGRAM_DIGEST_SIZE];
     struct engram_stage_progress writing = {job->options, ENGRAM_STAGE_WRITE, 0,
@@ -203,7 +214,7 @@ static enum engram_status publish(struct engram_job_state *job)
         .threads = job->plan.threads,
         .digest = digest,
         .cancel = job->options->cancel,
-        .progress = engram_stage_tell,
+        .progress = job->answers.fill == NULL ? engram_stage_tell : NULL, /* it tells itself */
         .progress_context = &writing,
         .log = job->options->log,
     };
@@ -222,28 +233,42 @@ static enum engram_status publish(struct engram_job_state *job)
     return status;
 }
 
+/* Neighbours and pairs: first all answers, then OUTPUT. */
+static enum engram_status compute_answers(struct engram_job_state *job)
+{
+    enum engram_status status = create_answers(job);
+    if (status == ENGRAM_OK) {
+        status = engram_spooling_start(job);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_job_load_queries(job);
+    }
+    if (status == ENGRAM_OK) {
+        status = search_base(job);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_job_publish(job);
+    }
+    return status;
+}
+
 static enum engram_status compute(struct engram_job_state *job)
 {
     enum engram_status status = engram_plan_check(&job->plan, &job->options->log);
     if (status == ENGRAM_OK) {
         status = engram_feed_contents(job);
     }
-    if (status == ENGRAM_OK) {
-        status = create_answers(job);
+    if (status != ENGRAM_OK) {
+        return status;
     }
-    if (status == ENGRAM_OK) {
-        status = engram_spooling_start(job);
+    switch (job->inputs.answer) {
+    case ENGRAM_ANSWER_DENSE:
+        return engram_job_dense(job);
+    case ENGRAM_ANSWER_PAIRWISE:
+        return engram_job_pairwise(job);
+    default:
+        return compute_answers(job);
     }
-    if (status == ENGRAM_OK) {
-        status = load_queries(job);
-    }
-    if (status == ENGRAM_OK) {
-        status = search_base(job);
-    }
-    if (status == ENGRAM_OK) {
-        status = publish(job);
-    }
-    return status;
 }
 
 static void start_report(struct engram_job_state *job)

@@ -60,6 +60,25 @@ enum engram_status engram_feed_hash(struct engram_job_state *job, const struct e
 /* The identity, once both sets were hashed. */
 void engram_feed_digest(const struct engram_job_state *job, char digest[ENGRAM_DIGEST_SIZE]);
 
+/* ---- run.c: steps of a job */
+
+/* All queries into memory, unless they are the rows of the (single) base slab. */
+enum engram_status engram_job_load_queries(struct engram_job_state *job);
+
+struct engram_request engram_job_request(struct engram_job_state *job);
+
+/* Prepares a slab of the base, and checks the queries; makes the request that goes with it. */
+enum engram_status engram_job_prepare(struct engram_job_state *job, const struct engram_slab *slab,
+                                      struct engram_request *request,
+                                      struct engram_prepared **prepared);
+
+/* Writes OUTPUT from job->answers. */
+enum engram_status engram_job_publish(struct engram_job_state *job);
+
+/* ---- run_matrix.c: search and publication of dense and pairwise answers */
+enum engram_status engram_job_dense(struct engram_job_state *job);
+enum engram_status engram_job_pairwise(struct engram_job_state *job);
+
 /* Before anything is read: OUTPUT is no input, and it can be created, or (`*finished`) it is this
  * job's result already. CANT_CREATE, PERMISSION, USAGE; or as reading the input. */
 enum engram_status engram_check_output(struct engram_job_state *job, bool *finished);
