@@ -107,7 +107,7 @@ INLINE void pairs_body(enum engram_op op, load8_fn load8, load_tail_fn load_tail
     size_t i = 0;
 
     for (; i + 4 <= count; i += 4) {
-        for (size_t j = 4; j < 8 && i + j < count; j++) {
+        for (size_t j = 12; j < 16 && i + j < count; j++) {
             const unsigned char *row = base->data + pairs[i + j].row * base->stride;
             for (size_t byte = 0; byte < row_bytes && byte < 1024; byte += 64) {
                 _mm_prefetch((const char *)row + byte, _MM_HINT_T0);

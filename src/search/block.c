@@ -175,26 +175,45 @@ static inline bool eligible(const struct engram_block *b, struct engram_candidat
            !collector->ops->redundant(collector, query, (int64_t)pair.row);
 }
 
+/* Canonical sums into scores, in place. */
+static void score_sums(const struct engram_block *b, const struct engram_candidate *pairs,
+                       double *raw, size_t count)
+{
+    const double *base_products = b->context->prepared->self_products;
+    enum engram_metric metric = b->context->prepared->metric;
+    double products[64]; /* qq * xx */
+
+    for (size_t i = 0; metric == ENGRAM_COSINE && i < count; i += 64) {
+        size_t some = count - i < 64 ? count - i : 64;
+        for (size_t j = 0; j < some; j++) {
+            products[j] = b->self_products[pairs[i + j].query] * base_products[pairs[i + j].row];
+        }
+        for (size_t j = 0; j < some; j++) {
+            raw[i + j] = engram_score(ENGRAM_COSINE, raw[i + j], products[j], 1);
+        }
+    }
+    for (size_t i = 0; metric == ENGRAM_L2 && i < count; i++) {
+        raw[i] = engram_score(ENGRAM_L2, raw[i], 0, 0);
+    }
+}
+
 /* Turns canonical sums into scores, drops what lies outside the limits, gives the rest to the
  * collector. `pairs` and `raw` are overwritten. */
 static void settle(struct engram_block *b, struct engram_candidate *pairs, double *raw,
                    size_t count)
 {
     const struct engram_block_context *context = b->context;
-    const double *base_products = context->prepared->self_products;
-    enum engram_metric metric = context->prepared->metric;
     struct engram_order order = context->collector->order;
     double min_score = context->request->min_score;
     size_t kept = 0;
 
+    score_sums(b, pairs, raw, count);
     for (size_t i = 0; i < count; i++) {
         struct engram_candidate pair = pairs[i];
-        double xx = base_products == NULL ? 0 : base_products[pair.row];
-        double score = engram_score(metric, raw[i], b->self_products[pair.query], xx);
-        if (engram_key(order, score) <= b->limit[pair.query] && score >= min_score) {
-            pairs[kept] = pair;
-            raw[kept++] = score;
-        }
+        double score = raw[i];
+        pairs[kept] = pair; /* no branch: as often as not it would be predicted wrongly */
+        raw[kept] = score;
+        kept += (engram_key(order, score) <= b->limit[pair.query]) & (score >= min_score);
     }
     if (kept == 0) {
         return;

@@ -1,7 +1,13 @@
 #include "search/hits.h"
 
+#include <string.h>
+
 /* Below this, insertion sort wins over another partition. */
 #define SMALL 16
+
+/* From so many on hits are first spread over buckets, at most this many of them. */
+#define SPREAD_FROM 64
+#define BUCKETS_MAX 1024
 
 static inline void swap(struct engram_hit *a, struct engram_hit *b)
 {
@@ -47,8 +53,17 @@ static void heap_sort(struct engram_hit *hits, size_t count, struct engram_order
     }
 }
 
-/* Hoare partition around the median of three; count >= 3. Everything in [0, split) is not after
- * everything in [split, count); 0 < split < count. */
+/* engram_hit_less(order, hit, pivot), without a branch: half of the time it would be predicted
+ * wrongly. */
+static inline bool before(struct engram_order order, const struct engram_hit *hit,
+                          const struct engram_hit *pivot, double pivot_key)
+{
+    double key = engram_key(order, hit->score);
+    return (key < pivot_key) | ((key == pivot_key) & (hit->tag < pivot->tag));
+}
+
+/* Lomuto partition around the median of three; count >= 3. Everything in [0, split) is before
+ * everything in [split, count), or equal to it; 0 < split < count. */
 static size_t partition(struct engram_hit *hits, size_t count, struct engram_order order)
 {
     struct engram_hit *middle = &hits[count / 2];
@@ -56,27 +71,21 @@ static size_t partition(struct engram_hit *hits, size_t count, struct engram_ord
     if (engram_hit_less(order, middle, &hits[0])) {
         swap(middle, &hits[0]);
     }
-    if (engram_hit_less(order, last, middle)) {
-        swap(last, middle);
-        if (engram_hit_less(order, middle, &hits[0])) {
-            swap(middle, &hits[0]);
-        }
+    if (engram_hit_less(order, middle, last)) {
+        swap(middle, last);
+    } else if (engram_hit_less(order, last, &hits[0])) {
+        swap(last, &hits[0]);
     }
-    struct engram_hit pivot = *middle;
-    size_t i = 0;
-    size_t j = count - 1;
-    for (;;) {
-        while (engram_hit_less(order, &hits[i], &pivot)) {
-            i++;
-        }
-        while (engram_hit_less(order, &pivot, &hits[j])) {
-            j--;
-        }
-        if (i >= j) {
-            return j + 1;
-        }
-        swap(&hits[i++], &hits[j--]);
+    const struct engram_hit pivot = *last; /* and the first is not after it */
+    double key = engram_key(order, pivot.score);
+    size_t split = 1;
+    for (size_t i = 1; i + 1 < count; i++) {
+        size_t next = split + before(order, &hits[i], &pivot, key);
+        swap(&hits[i], &hits[split]);
+        split = next;
     }
+    swap(&hits[split], last);
+    return split;
 }
 
 /* Bad partitions allowed before the heap takes over: 2 log2(count). */
@@ -116,8 +125,56 @@ void engram_hits_sort(struct engram_hit *hits, size_t count, struct engram_order
     quick_sort(hits, count, order, patience_for(count));
 }
 
-void engram_hits_select(struct engram_hit *hits, size_t count, size_t keep,
-                        struct engram_order order)
+/* ---- buckets: no comparison, so none that is predicted wrongly
+ *
+ * bucket = floor((key - low) scale). Both operations are monotone, rounded as they are, so hits of
+ * a lower bucket come before those of a higher one. Where keys crowd into few buckets the comparing
+ * methods below finish the work. */
+struct spread {
+    struct engram_order order;
+    double low;
+    double scale;
+    size_t buckets;
+    uint32_t counts[BUCKETS_MAX];
+};
+
+static inline size_t bucket_of(const struct spread *spread, const struct engram_hit *hit)
+{
+    return (uint32_t)(int32_t)((engram_key(spread->order, hit->score) - spread->low) *
+                               spread->scale);
+}
+
+/* False: the keys do not lend themselves to it. */
+static bool spread_out(struct spread *spread, const struct engram_hit *hits, size_t count,
+                       struct engram_order order)
+{
+    if (count < SPREAD_FROM || count > UINT32_MAX) {
+        return false;
+    }
+    double low = engram_key(order, hits[0].score);
+    double high = low;
+    for (size_t i = 1; i < count; i++) {
+        double key = engram_key(order, hits[i].score);
+        low = key < low ? key : low;
+        high = key > high ? key : high;
+    }
+    spread->order = order;
+    spread->low = low;
+    spread->buckets = count < BUCKETS_MAX ? count : BUCKETS_MAX;
+    spread->scale = (double)(spread->buckets - 1) / (high - low);
+    /* Equal keys, differences that overflow, or quotients that do. */
+    if (!(spread->scale > 0 && spread->scale <= 0x1p1000 && high - low <= 0x1p1000)) {
+        return false;
+    }
+    memset(spread->counts, 0, spread->buckets * sizeof *spread->counts);
+    for (size_t i = 0; i < count; i++) {
+        spread->counts[bucket_of(spread, &hits[i])]++;
+    }
+    return true;
+}
+
+static void quick_select(struct engram_hit *hits, size_t count, size_t keep,
+                         struct engram_order order)
 {
     unsigned patience = patience_for(count);
     while (keep > 0 && keep < count) {
@@ -138,4 +195,70 @@ void engram_hits_select(struct engram_hit *hits, size_t count, size_t keep,
             keep -= split;
         }
     }
+}
+
+void engram_hits_select(struct engram_hit *hits, size_t count, size_t keep,
+                        struct engram_order order)
+{
+    struct spread spread;
+    if (keep == 0 || keep >= count) {
+        return;
+    }
+    if (!spread_out(&spread, hits, count, order)) {
+        quick_select(hits, count, keep, order);
+        return;
+    }
+    size_t last = 0;  /* the bucket that holds the worst hit that stays */
+    size_t below = 0; /* hits before it */
+    while (below + spread.counts[last] < keep) {
+        below += spread.counts[last++];
+    }
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct engram_hit hit = hits[i];
+        hits[left] = hit;
+        left += bucket_of(&spread, &hit) <= last;
+    }
+    if (left == keep) {
+        return;
+    }
+    /* Those of the last bucket behind the others; some of them stay. */
+    for (size_t i = left, end = left; end > below;) {
+        if (bucket_of(&spread, &hits[--i]) == last) {
+            swap(&hits[i], &hits[--end]);
+        }
+    }
+    quick_select(hits + below, left - below, keep - below, order);
+}
+
+void engram_hits_sort_to(const struct engram_hit *hits, size_t count, struct engram_order order,
+                         struct engram_hit *out)
+{
+    struct spread spread;
+    if (!spread_out(&spread, hits, count, order)) {
+        if (count > 0) {
+            memcpy(out, hits, count * sizeof *out);
+        }
+        engram_hits_sort(out, count, order);
+        return;
+    }
+    uint32_t first = 0;
+    for (size_t b = 0; b < spread.buckets; b++) {
+        uint32_t next = first + spread.counts[b];
+        spread.counts[b] = first;
+        first = next;
+    }
+    for (size_t i = 0; i < count; i++) {
+        out[spread.counts[bucket_of(&spread, &hits[i])]++] = hits[i];
+    }
+    /* Now counts[] is where each bucket ends. */
+    first = 0;
+    for (size_t b = 0; b < spread.buckets; b++) {
+        size_t size = spread.counts[b] - first;
+        if (size > SMALL) {
+            quick_sort(out + first, size, order, patience_for(size));
+        }
+        first = spread.counts[b];
+    }
+    insertion_sort(out, count, order);
 }

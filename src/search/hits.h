@@ -27,12 +27,17 @@ static inline bool engram_hit_less(struct engram_order order, const struct engra
     return key_a < key_b || (key_a == key_b && a->tag < b->tag);
 }
 
-/* Reorders hits[0, count) of one query so that the `keep` best come first, in any order.
- * In place, no allocation, O(count) expected and O(count log count) at worst. */
+/* Moves the `keep` best of hits[0, count) of one query to the front, in any order; the others are
+ * lost. Keys are finite. In place, no allocation, O(count) expected and O(count log count) at
+ * worst. */
 void engram_hits_select(struct engram_hit *hits, size_t count, size_t keep,
                         struct engram_order order);
 
 /* Sorts hits of one query, best first. In place, no allocation (qsort may allocate). */
 void engram_hits_sort(struct engram_hit *hits, size_t count, struct engram_order order);
+
+/* The same into `out`, which does not overlap; faster for many hits. Keys are finite. */
+void engram_hits_sort_to(const struct engram_hit *hits, size_t count, struct engram_order order,
+                         struct engram_hit *out);
 
 #endif

@@ -78,12 +78,12 @@ static inline double engram_score(enum engram_metric metric, double raw, double 
 {
     switch (metric) {
     case ENGRAM_COSINE: {
+        /* Without branches, so that loops over it vectorise. */
         double product = qq * xx;
-        if (product == 0) {
-            return 0;
-        }
-        double cosine = raw / sqrt(product);
-        return cosine > 1 ? 1 : cosine < -1 ? -1 : cosine;
+        double cosine = raw / sqrt(product == 0 ? 1 : product);
+        cosine = cosine > 1 ? 1 : cosine;
+        cosine = cosine < -1 ? -1 : cosine;
+        return product == 0 ? 0 : cosine;
     }
     case ENGRAM_L2:
         return sqrt(raw);

@@ -201,12 +201,10 @@ static void store(const struct topk_state *state, size_t q)
         (size_t)(state->item->first_query + (int64_t)q) * (size_t)common->tiling.segments +
         (size_t)state->item->segment;
 
-    engram_hits_sort(buffer, used, common->order);
+    struct engram_hit *slots = topk->slots + list * topk->keep;
+    engram_hits_sort_to(buffer, used, common->order, slots);
     for (size_t i = 0; i < used; i++) {
-        buffer[i].tag += common->base_first_row;
-    }
-    if (used > 0) {
-        memcpy(topk->slots + list * topk->keep, buffer, used * sizeof *buffer);
+        slots[i].tag += common->base_first_row;
     }
     topk->counts[list] = (uint32_t)used;
 }
