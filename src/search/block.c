@@ -181,19 +181,24 @@ static void score_sums(const struct engram_block *b, const struct engram_candida
 {
     const double *base_products = b->context->prepared->self_products;
     enum engram_metric metric = b->context->prepared->metric;
-    double products[64]; /* qq * xx */
+    double qq[64];
+    double xx[64];
 
-    for (size_t i = 0; metric == ENGRAM_COSINE && i < count; i += 64) {
+    for (size_t i = 0; i < count; i += 64) {
         size_t some = count - i < 64 ? count - i : 64;
         for (size_t j = 0; j < some; j++) {
-            products[j] = b->self_products[pairs[i + j].query] * base_products[pairs[i + j].row];
+            qq[j] = b->self_products[pairs[i + j].query];
+            xx[j] = base_products == NULL ? 0 : base_products[pairs[i + j].row];
+        }
+        if (metric == ENGRAM_COSINE) { /* a constant, so that the loop vectorises */
+            for (size_t j = 0; j < some; j++) {
+                raw[i + j] = engram_score(ENGRAM_COSINE, raw[i + j], qq[j], xx[j]);
+            }
+            continue;
         }
         for (size_t j = 0; j < some; j++) {
-            raw[i + j] = engram_score(ENGRAM_COSINE, raw[i + j], products[j], 1);
+            raw[i + j] = engram_score(metric, raw[i + j], qq[j], xx[j]);
         }
-    }
-    for (size_t i = 0; metric == ENGRAM_L2 && i < count; i++) {
-        raw[i] = engram_score(ENGRAM_L2, raw[i], 0, 0);
     }
 }
 
