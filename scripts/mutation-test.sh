@@ -1,10 +1,10 @@
 #!/bin/sh
 # Shrinks the proven bounds of the filters and expects the attacks of test_bound (float32) and
-# test_int_bound (integer) to notice. The unchanged bounds must hold. For float32, at 0.4
-# the families whose additions all round the same way must break cosine and ip; l2 has three times
-# the room and breaks below 0.3; without any bound everything breaks. The bounds of l1 and of the
-# integer filter have no room worth mentioning: at 0.95 everything breaks. Prints "N passed, N
-# failed" as its last line.
+# test_int_bound (integer), test_prefix_bound (prefix) to notice. The unchanged bounds must hold. For
+# float32, at 0.4 the families whose additions all round the same way must break cosine and ip; l2
+# has three times the room and breaks below 0.3; without any bound everything breaks. The bounds of
+# l1, of the integer and the prefix filter have no room worth mentioning: at 0.95 everything breaks.
+# Prints "N passed, N failed" as its last line.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,12 +15,15 @@ failed=0
 work=$(mktemp -d "${TMPDIR:-/tmp}/engram-mutation.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# $1: filter (f32, int), $2: factor, $3: names of the tests that must fail (all others may)
+# $1: filter (f32, int, prefix), $2: factor, $3: names of the tests that must fail (all others may)
 mutant() {
     case $1 in
     f32) attack=test_bound macro=ENGRAM_MUTATE_F32_BOUND source=src/search/bound_f32.c ;;
     l1) attack=test_bound macro=ENGRAM_MUTATE_L1_BOUND source=src/search/bound_l1.c ;;
     int) attack=test_int_bound macro=ENGRAM_MUTATE_INT_BOUND source=src/search/pack_int.c ;;
+    prefix)
+        attack=test_prefix_bound macro=ENGRAM_MUTATE_PREFIX_BOUND source=src/search/bound_prefix.c
+        ;;
     esac
     # The mutant's object comes before the archive, whose own copy is then left out.
     "$CC" -std=c11 -O2 -fopenmp -ffp-contract=off -fvisibility=hidden -Iinclude -Isrc -Itests/unit \
@@ -60,6 +63,8 @@ mutant f32 0 "test_cosine test_ip test_l2 test_sqeuclidean"
 mutant l1 0.95 "test_l1"
 mutant int 1.0 ""
 mutant int 0.95 "test_cosine test_ip test_l2 test_sqeuclidean"
+mutant prefix 1.0 ""
+mutant prefix 0.95 "test_inequality test_cosine test_ip test_l2 test_sqeuclidean"
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

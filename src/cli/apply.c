@@ -76,16 +76,6 @@ static int parse_limit(struct engram_cli_parser *parser, const char *option, boo
     return 0;
 }
 
-static bool is_one_of(const char *text, const char *const *names)
-{
-    for (; *names != NULL; names++) {
-        if (strcmp(text, *names) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static int parse_metric(struct engram_cli_parser *parser)
 {
     struct engram_job_options *job = &parser->options->job;
@@ -102,7 +92,6 @@ static int parse_metric(struct engram_cli_parser *parser)
 
 static int parse_filter(struct engram_cli_parser *parser)
 {
-    static const char *const LATER[] = {"prefix", NULL};
     enum engram_filter *filter = &parser->options->job.filter;
 
     if (strcmp(parser->argument, "auto") == 0) {
@@ -113,10 +102,11 @@ static int parse_filter(struct engram_cli_parser *parser)
         *filter = ENGRAM_FILTER_F32;
     } else if (strcmp(parser->argument, "int") == 0) {
         *filter = ENGRAM_FILTER_INT;
-    } else if (is_one_of(parser->argument, LATER)) {
-        return USAGE_ERROR(parser, "filter %s is not available in this version", parser->argument);
+    } else if (strcmp(parser->argument, "prefix") == 0) {
+        *filter = ENGRAM_FILTER_PREFIX;
     } else {
-        return USAGE_ERROR(parser, "option --filter: '%s' is none of auto, canonical, f32, int",
+        return USAGE_ERROR(parser,
+                           "option --filter: '%s' is none of auto, canonical, f32, int, prefix",
                            parser->argument);
     }
     return 0;

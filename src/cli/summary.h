@@ -17,7 +17,7 @@ void engram_cli_format_bytes(char text[32], uint64_t bytes);
 /* "0.012 s", "42.1 s", "1234 s" */
 void engram_cli_format_seconds(char text[32], double seconds);
 
-/* "auto", "canonical", "f32", "int" */
+/* "auto", "canonical", "f32", "int", "prefix" */
 const char *engram_cli_filter_name(enum engram_filter filter);
 /* "neighbors", "pairs", "dense", ... */
 const char *engram_cli_answer_name(enum engram_answer answer);

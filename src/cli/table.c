@@ -74,7 +74,7 @@ const struct engram_cli_option engram_cli_table[] = {
     {OPT_ISA, "isa", 0, "NAME", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT,
      "portable, avx2, avx512 or neon\n[ENGRAM_ISA, else the fastest]"},
     {OPT_FILTER, "filter", 0, "NAME", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT,
-     "auto, canonical, f32 or int [auto]"},
+     "auto, canonical, f32, int or prefix [auto]"},
 
     {'n', "rows", 'n', "N", ENGRAM_CLI_GROUP_SHOW, SHOW, "the first N rows [10]"},
     {OPT_TSV, "tsv", 0, NULL, ENGRAM_CLI_GROUP_SHOW, SHOW,

@@ -46,6 +46,9 @@ static uint64_t packed_bytes(const struct engram_plan *plan, const struct engram
     if (plan->filter == ENGRAM_FILTER_INT) {
         return engram_saturating_add(bytes, engram_int_pack_bytes(kernels, rows, plan->dim));
     }
+    if (plan->filter == ENGRAM_FILTER_PREFIX) {
+        return engram_saturating_add(bytes, engram_prefix_pack_bytes(kernels, rows, plan->dim));
+    }
     return bytes;
 }
 

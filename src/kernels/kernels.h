@@ -193,6 +193,25 @@ struct engram_int_encode {
 typedef void (*engram_int_encode_fn)(const struct engram_int_encode *args, uint8_t *out,
                                      double *error2, double *code2);
 
+/* Inner products of rows with axes (search/axes.c): out[r][16 g + a] = sum over i of
+ *     rows[r * stride + i] * axes[g][i][a],   r < row_count, g < groups, a < 16,
+ * with axes as float [groups][dim][16], 64-byte aligned, and out as float [row_count][16 groups];
+ * dim > 0. Products are added in blocks of ENGRAM_PRODUCT_BLOCK, fused or not, and the sums of
+ * blocks one after the other: a term takes part in at most ENGRAM_PRODUCT_BLOCK +
+ * ceil(dim / ENGRAM_PRODUCT_BLOCK) additions. An element of `out` depends on its row and its axis
+ * alone, not on what is computed beside it. */
+#define ENGRAM_PRODUCT_BLOCK ((size_t)64)
+#define ENGRAM_PRODUCT_GROUP ((size_t)16)
+struct engram_f32_products {
+    const float *rows;
+    size_t row_count;
+    size_t stride;
+    const float *axes;
+    size_t groups;
+    size_t dim;
+};
+typedef void (*engram_f32_products_fn)(const struct engram_f32_products *args, float *out);
+
 /* Runs `rounds` rounds of independent float32 multiply-adds in registers, as many at a time as
  * hide their latency, and returns the number of floating-point operations: the yardstick of every
  * speed that the benchmarks report. */
@@ -216,6 +235,7 @@ struct engram_kernels {
     engram_f32_look_fn f32_look;
     engram_int_centre_fn int_centre;
     engram_int_encode_fn int_encode;
+    engram_f32_products_fn f32_products;
     engram_f32_peak_fn f32_peak;
 };
 

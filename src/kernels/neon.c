@@ -379,6 +379,68 @@ static size_t int_tile(const struct engram_int_strip *args, struct engram_candid
     return found;
 }
 
+/* Rows side by side, against one group of axes: 16 accumulators. */
+#define PRODUCT_ROWS 4
+#define PRODUCT_VECTORS 4
+
+/* One block of the sums of `count` rows with a group of axes, added to `out` (or, for the first
+ * block, put there). */
+INLINE void products_block(const struct engram_f32_products *args, const float *rows,
+                           const float *axes, size_t first, size_t count, float *out)
+{
+    size_t last =
+        args->dim - first < ENGRAM_PRODUCT_BLOCK ? args->dim : first + ENGRAM_PRODUCT_BLOCK;
+    float32x4_t sums[PRODUCT_ROWS][PRODUCT_VECTORS];
+    for (size_t r = 0; r < count; r++) {
+        for (size_t v = 0; v < PRODUCT_VECTORS; v++) {
+            sums[r][v] = vdupq_n_f32(0);
+        }
+    }
+    for (size_t i = first; i < last; i++) {
+        float32x4_t axis[PRODUCT_VECTORS];
+        for (size_t v = 0; v < PRODUCT_VECTORS; v++) {
+            axis[v] = vld1q_f32(axes + i * ENGRAM_PRODUCT_GROUP + v * 4);
+        }
+        for (size_t r = 0; r < count; r++) {
+            float32x4_t value = vdupq_n_f32(rows[r * args->stride + i]);
+            for (size_t v = 0; v < PRODUCT_VECTORS; v++) {
+                sums[r][v] = vfmaq_f32(sums[r][v], value, axis[v]);
+            }
+        }
+    }
+    for (size_t r = 0; r < count; r++) {
+        for (size_t v = 0; v < PRODUCT_VECTORS; v++) {
+            float *to = out + r * args->groups * ENGRAM_PRODUCT_GROUP + v * 4;
+            float32x4_t sum = sums[r][v];
+            vst1q_f32(to, first == 0 ? sum : vaddq_f32(vld1q_f32(to), sum));
+        }
+    }
+}
+
+INLINE void products_rows(const struct engram_f32_products *args, size_t row, size_t count,
+                          float *out)
+{
+    const float *rows = args->rows + row * args->stride;
+    for (size_t g = 0; g < args->groups; g++) {
+        const float *axes = args->axes + g * args->dim * ENGRAM_PRODUCT_GROUP;
+        float *to = out + (row * args->groups + g) * ENGRAM_PRODUCT_GROUP;
+        for (size_t i = 0; i < args->dim; i += ENGRAM_PRODUCT_BLOCK) {
+            products_block(args, rows, axes, i, count, to);
+        }
+    }
+}
+
+static void f32_products(const struct engram_f32_products *args, float *out)
+{
+    size_t row = 0;
+    for (; row + PRODUCT_ROWS <= args->row_count; row += PRODUCT_ROWS) {
+        products_rows(args, row, PRODUCT_ROWS, out);
+    }
+    for (; row < args->row_count; row++) {
+        products_rows(args, row, 1, out);
+    }
+}
+
 /* Four multiply-adds a cycle (the widest cores) with a latency of four need sixteen chains. */
 #define PEAK_CHAINS 24
 
@@ -420,5 +482,6 @@ const struct engram_kernels engram_kernels_neon = {
     .f32_look = pack_look,
     .int_centre = pack_centre,
     .int_encode = pack_encode,
+    .f32_products = f32_products,
     .f32_peak = f32_peak,
 };

@@ -176,6 +176,30 @@ static size_t int_tile(const struct engram_int_strip *args, struct engram_candid
     return found;
 }
 
+static void f32_products(const struct engram_f32_products *args, float *out)
+{
+    for (size_t r = 0; r < args->row_count; r++) {
+        const float *row = args->rows + r * args->stride;
+        for (size_t g = 0; g < args->groups; g++) {
+            const float *axes = args->axes + g * args->dim * ENGRAM_PRODUCT_GROUP;
+            float *to = out + (r * args->groups + g) * ENGRAM_PRODUCT_GROUP;
+            memset(to, 0, ENGRAM_PRODUCT_GROUP * sizeof *to);
+            for (size_t first = 0; first < args->dim; first += ENGRAM_PRODUCT_BLOCK) {
+                float sums[ENGRAM_PRODUCT_GROUP] = {0};
+                size_t last = first + ENGRAM_PRODUCT_BLOCK;
+                for (size_t i = first; i < last && i < args->dim; i++) {
+                    for (size_t a = 0; a < ENGRAM_PRODUCT_GROUP; a++) {
+                        sums[a] += row[i] * axes[i * ENGRAM_PRODUCT_GROUP + a];
+                    }
+                }
+                for (size_t a = 0; a < ENGRAM_PRODUCT_GROUP; a++) {
+                    to[a] += sums[a];
+                }
+            }
+        }
+    }
+}
+
 #define PEAK_LANES 48
 
 /* Multiply and add apart: the baseline has no fused one. */
@@ -214,5 +238,6 @@ const struct engram_kernels engram_kernels_portable = {
     .f32_look = pack_look,
     .int_centre = pack_centre,
     .int_encode = pack_encode,
+    .f32_products = f32_products,
     .f32_peak = f32_peak,
 };

@@ -328,6 +328,27 @@ static bool rows_good(const struct engram_kernels *set, size_t dim)
            close(sqrt(error2[0]), sqrt(error2[1]), 0x1p-18 * norm) && code2[0] == code2[1];
 }
 
+/* Integers whose sums float32 holds exactly, in any order of addition. */
+static bool products_good(const struct engram_kernels *set)
+{
+    enum { HEIGHT = 29, LENGTH = 69, GROUPED = 3, ACROSS = GROUPED * ENGRAM_PRODUCT_GROUP };
+    _Alignas(64) float axes[ACROSS * LENGTH];
+    float rows[HEIGHT * LENGTH];
+    float expected[HEIGHT * ACROSS];
+    float out[HEIGHT * ACROSS];
+    uint64_t state = 5;
+    for (size_t i = 0; i < sizeof axes / sizeof axes[0]; i++) {
+        axes[i] = (float)next_in(&state, -100, 100);
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rows[i] = (float)next_in(&state, -100, 100);
+    }
+    struct engram_f32_products args = {rows, HEIGHT, LENGTH, axes, GROUPED, LENGTH};
+    engram_kernels_portable.f32_products(&args, expected);
+    set->f32_products(&args, out);
+    return memcmp(out, expected, sizeof out) == 0;
+}
+
 static bool all_good(const struct engram_kernels *set)
 {
     static const size_t dims[] = {1, 7, 8, 13, 32, DIM};
@@ -351,7 +372,7 @@ static bool all_good(const struct engram_kernels *set)
             return false;
         }
     }
-    return f32_good(set, false) && f32_good(set, true);
+    return f32_good(set, false) && f32_good(set, true) && products_good(set);
 }
 
 bool engram_kernels_selftest(const struct engram_kernels *set)

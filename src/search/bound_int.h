@@ -47,6 +47,7 @@
 
 #include "search/prepared.h"
 
+/* The prefix filter codes other rows by the same proof; see bound_prefix.h. */
 #define ENGRAM_INT_DIM_MAX ((int64_t)1 << 16)
 
 /* A query in codes. */
@@ -60,8 +61,8 @@ struct engram_int_query {
     int64_t code_sum; /* of the codes D: base codes are stored with an offset */
 };
 
-/* Codes of a query: `dense` holds Q (projected, float64, dim values) and is overwritten; `codes`
- * receives dim values. */
+/* Codes of a query: `dense` holds Q (projected, float64, pack->dim values; with axes the extended
+ * row, engram_prefix_query) and is overwritten; `codes` receives as many. */
 void engram_int_query_make(const struct engram_prepared *prepared, double *dense,
                            const struct engram_projected *projected, int8_t *codes,
                            struct engram_int_query *query);

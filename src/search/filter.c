@@ -17,6 +17,7 @@ const struct engram_filter_ops *engram_filter_ops(enum engram_filter filter)
     case ENGRAM_FILTER_F32:
         return &engram_f32_filter;
     case ENGRAM_FILTER_INT:
+    case ENGRAM_FILTER_PREFIX:
         return &engram_int_filter;
     default:
         return NULL;
@@ -26,13 +27,13 @@ const struct engram_filter_ops *engram_filter_ops(enum engram_filter filter)
 static const char *filter_name(enum engram_filter filter)
 {
     const struct engram_filter_ops *ops = engram_filter_ops(filter);
-    return ops != NULL ? ops->name : "unknown";
+    return filter == ENGRAM_FILTER_PREFIX ? "prefix" : ops != NULL ? ops->name : "unknown";
 }
 
 enum engram_status engram_filter_check(enum engram_filter filter, enum engram_metric metric,
                                        const struct engram_log *log)
 {
-    if ((unsigned)filter > ENGRAM_FILTER_INT) {
+    if ((unsigned)filter > ENGRAM_FILTER_PREFIX) {
         return engram_fail(log, ENGRAM_ERR_USAGE, "unknown filter");
     }
     /* All but float32 rest on a dot product. */
@@ -58,7 +59,8 @@ enum engram_filter engram_filter_choose(enum engram_filter filter, enum engram_m
         }
         filter = dim >= INT_DIM_MIN && metric != ENGRAM_L1 ? ENGRAM_FILTER_INT : ENGRAM_FILTER_F32;
     }
-    if (filter == ENGRAM_FILTER_INT && dim > ENGRAM_INT_DIM_MAX) {
+    if ((filter == ENGRAM_FILTER_INT || filter == ENGRAM_FILTER_PREFIX) &&
+        dim > ENGRAM_INT_DIM_MAX) {
         filter = ENGRAM_FILTER_F32;
     }
     return dim == 0 || dim > ENGRAM_F32_DIM_MAX ? ENGRAM_FILTER_CANONICAL : filter;
@@ -70,7 +72,8 @@ enum engram_filter engram_prepared_filter(const struct engram_prepared *prepared
     if (asked == ENGRAM_FILTER_CANONICAL) {
         return asked;
     }
-    return prepared->codes.panels != NULL ? ENGRAM_FILTER_INT
+    return prepared->codes.panels != NULL
+               ? (prepared->codes.prefix ? ENGRAM_FILTER_PREFIX : ENGRAM_FILTER_INT)
            : prepared->f32.panels != NULL ? ENGRAM_FILTER_F32
                                           : ENGRAM_FILTER_CANONICAL;
 }

@@ -1,9 +1,11 @@
-/* The integer filter at work; the mathematics is in bound_int.h. */
+/* The integer filter at work, and with axes the prefix filter; the mathematics is in bound_int.h
+ * and bound_prefix.h. */
 #include <math.h>
 #include <string.h>
 
 #include "search/bound_int.h"
 #include "search/filter.h"
+#include "search/pack_prefix.h"
 
 struct int_state {
     const struct engram_prepared *prepared;
@@ -14,8 +16,9 @@ struct int_state {
     float *query_error;
     float *slope;
     struct engram_int_query *queries;
-    double *dense; /* [dim] */
-    int8_t *codes; /* [dim] */
+    double *dense; /* [dim], or that of a coded row where it is larger */
+    int8_t *codes; /* [of a coded row] */
+    float *flat;   /* engram_prefix_query_room */
 };
 
 static size_t strip_queries(const struct engram_prepared *prepared)
@@ -39,12 +42,18 @@ static size_t padded(const struct engram_prepared *prepared, size_t queries)
     return (queries + width - 1) / width * width;
 }
 
+static size_t dense_size(const struct engram_prepared *prepared)
+{
+    size_t coded = prepared->codes.dim;
+    return coded > prepared->dim ? coded : prepared->dim;
+}
+
 static size_t scratch_size(const struct engram_prepared *prepared, size_t queries)
 {
     size_t places = padded(prepared, queries);
     return sizeof(struct int_state) + places * (row_bytes(prepared) + 5 * sizeof(float)) +
-           queries * sizeof(struct engram_int_query) + prepared->dim * (sizeof(double) + 1) +
-           10 * ENGRAM_ARENA_ALIGN;
+           queries * sizeof(struct engram_int_query) + dense_size(prepared) * (sizeof(double) + 1) +
+           engram_prefix_query_room(prepared) * sizeof(float) + 11 * ENGRAM_ARENA_ALIGN;
 }
 
 static void *begin(const struct engram_prepared *prepared, size_t queries,
@@ -64,12 +73,14 @@ static void *begin(const struct engram_prepared *prepared, size_t queries,
         .query_error = ENGRAM_SCRATCH_NEW(scratch, float, places),
         .slope = ENGRAM_SCRATCH_NEW(scratch, float, places),
         .queries = ENGRAM_SCRATCH_NEW(scratch, struct engram_int_query, queries),
-        .dense = ENGRAM_SCRATCH_NEW(scratch, double, prepared->dim),
-        .codes = ENGRAM_SCRATCH_NEW(scratch, int8_t, prepared->dim),
+        .dense = ENGRAM_SCRATCH_NEW(scratch, double, dense_size(prepared)),
+        .codes = ENGRAM_SCRATCH_NEW(scratch, int8_t, dense_size(prepared)),
+        .flat = ENGRAM_SCRATCH_NEW(scratch, float, engram_prefix_query_room(prepared)),
     };
     if (state->strips == NULL || state->offset == NULL || state->level == NULL ||
         state->row_error == NULL || state->query_error == NULL || state->slope == NULL ||
-        state->queries == NULL || state->dense == NULL || state->codes == NULL) {
+        state->queries == NULL || state->dense == NULL || state->codes == NULL ||
+        state->flat == NULL) {
         return NULL;
     }
     memset(state->strips, 0, places * row_bytes(prepared));
@@ -96,8 +107,11 @@ static void load(void *opaque, size_t q, const struct engram_query_view *view)
     double factor = engram_projection_factor(projection, view->wide, view->self_product,
                                              view->largest, &projected);
     projected.norm2 = engram_project(projection, factor, view->wide, state->dense);
+    if (prepared->codes.prefix) {
+        engram_prefix_query(prepared, projected.norm2, state->dense, state->flat);
+    }
     engram_int_query_make(prepared, state->dense, &projected, state->codes, query);
-    for (size_t i = 0; i < prepared->dim; i++) {
+    for (size_t i = 0; i < prepared->codes.dim; i++) {
         strip[i / 4 * width * 4 + i % 4] = state->codes[i];
     }
     state->offset[q] = (int32_t)(-query->code_sum * prepared->kernels->int_base_limit);

@@ -8,6 +8,8 @@
 #include "base/size.h"
 #include "engram/arena.h"
 #include "search/bound_int.h"
+#include "search/bound_prefix.h"
+#include "search/pack_prefix.h"
 
 /* A scale below this would let float32 values overflow later (section 6). */
 #define SCALE_MIN 0x1p-60
@@ -41,45 +43,111 @@ size_t engram_int_pack_bytes(const struct engram_kernels *kernels, int64_t rows,
     return bytes;
 }
 
+size_t engram_prefix_pack_bytes(const struct engram_kernels *kernels, int64_t rows, int64_t dim)
+{
+    int64_t most = (int64_t)ENGRAM_AXES_MAX;
+    return engram_int_pack_bytes(kernels, rows, (dim < most ? dim : most) + 1);
+}
+
 /* Room of one packing thread. */
 struct packer {
-    double *wide;  /* [dim] */
-    float *narrow; /* [dim] */
-    float *dense;  /* [int_rows][dim] */
+    double *wide;    /* [prepared->dim] */
+    float *narrow;   /* [prepared->dim] */
+    float *dense;    /* [int_rows][pack->dim] */
+    float *flat;     /* with axes: [int_rows][prepared->dim] the rows themselves */
+    float *heads;    /* with axes: [int_rows][16 axes.groups] */
+    float *extended; /* with axes: [int_rows][pack->dim] before centring */
+    struct engram_int_row terms[ENGRAM_INT_ROWS_MAX];
 };
 
 /* Factors from here to 1 / here can be applied in float32 without overflow, and the products
  * underflow only below what T covers. */
 #define FACTOR_MAX 0x1p60
 
-/* X' of a live row into `dense`. A float32 row of ordinary size takes float32 steps; anything else
- * is projected in float64 first. */
-static struct engram_int_row centre_row(const struct engram_prepared *prepared, size_t row,
-                                        const struct packer *packer, float *dense)
+/* X - centre of a live row into `out`. A float32 row of ordinary size takes float32 steps; anything
+ * else is projected in float64 first. */
+struct engram_int_row engram_int_centre_row(const struct engram_prepared *prepared, size_t row,
+                                            const float *centre, double *wide, float *narrow,
+                                            float *out)
 {
     const struct engram_int_pack *pack = &prepared->codes;
     double xx = prepared->self_products == NULL ? 0 : prepared->self_products[row];
     struct engram_int_row terms;
     struct engram_int_centre args = {
-        .mean = pack->mean32, .centre = pack->centre32, .factor = 1, .dim = prepared->dim};
+        .mean = pack->mean32, .centre = centre, .factor = 1, .dim = prepared->dim};
     double factor = engram_projection_factor(&pack->projection, NULL, xx, 0, NULL);
     if (prepared->type == ENGRAM_WORK_F32 && factor > 1 / FACTOR_MAX && factor < FACTOR_MAX) {
         args.row = (const float *)(const void *)(prepared->view.data + row * prepared->view.stride);
         args.factor = (float)factor;
     } else {
-        engram_prepared_row(prepared, row, packer->wide);
-        (void)engram_project(&pack->projection, factor, packer->wide, packer->wide);
+        engram_prepared_row(prepared, row, wide);
+        (void)engram_project(&pack->projection, factor, wide, wide);
         for (size_t i = 0; i < prepared->dim; i++) {
-            packer->narrow[i] = (float)packer->wide[i];
+            narrow[i] = (float)wide[i];
         }
-        args.row = packer->narrow;
+        args.row = narrow;
         args.mean = pack->zeros32;
     }
-    prepared->kernels->int_centre(&args, dense, &terms);
-    if (pack->mean != NULL) {
-        terms.weight = -terms.norm2 / 2;
-    }
+    prepared->kernels->int_centre(&args, out, &terms);
     return terms;
+}
+
+/* F of every live row of the panel, and its terms; the largest magnitude. */
+static double centre_panel(const struct engram_prepared *prepared, size_t first,
+                           struct packer *packer)
+{
+    const struct engram_int_pack *pack = &prepared->codes;
+    double largest = 0;
+    for (size_t r = 0; r < prepared->kernels->int_rows; r++) {
+        struct engram_int_row *terms = &packer->terms[r];
+        if (!engram_prepared_live(prepared, first + r)) {
+            continue;
+        }
+        *terms = engram_int_centre_row(prepared, first + r, pack->centre32, packer->wide,
+                                       packer->narrow, packer->dense + r * pack->dim);
+        if (pack->mean != NULL) {
+            terms->weight = -terms->norm2 / 2;
+        }
+        largest = fmax(largest, (double)terms->largest);
+    }
+    return largest;
+}
+
+/* Likewise by way of the axes. Rows that are not live are zeros, of which nothing is used. */
+static double extend_panel(const struct engram_prepared *prepared, size_t first,
+                           struct packer *packer)
+{
+    const struct engram_int_pack *pack = &prepared->codes;
+    size_t width = prepared->kernels->int_rows;
+    double norm2[ENGRAM_INT_ROWS_MAX] = {0};
+    double largest = 0;
+    for (size_t r = 0; r < width; r++) {
+        float *flat = packer->flat + r * prepared->dim;
+        if (engram_prepared_live(prepared, first + r)) {
+            norm2[r] = engram_int_centre_row(prepared, first + r, pack->zeros32, packer->wide,
+                                             packer->narrow, flat)
+                           .norm2;
+        } else {
+            memset(flat, 0, prepared->dim * sizeof *flat);
+        }
+    }
+    engram_prefix_rows(prepared->kernels, &pack->axes, packer->flat, norm2, width, packer->heads,
+                       packer->extended);
+    for (size_t r = 0; r < width; r++) {
+        const struct engram_int_centre args = {.row = packer->extended + r * pack->dim,
+                                               .mean = pack->zeros32,
+                                               .centre = pack->centre32,
+                                               .factor = 1,
+                                               .dim = pack->dim};
+        prepared->kernels->int_centre(&args, packer->dense + r * pack->dim, &packer->terms[r]);
+        if (pack->mean != NULL) {
+            packer->terms[r].weight = -norm2[r] / 2;
+        }
+        if (engram_prepared_live(prepared, first + r)) {
+            largest = fmax(largest, (double)packer->terms[r].largest);
+        }
+    }
+    return largest;
 }
 
 static float bias_of(double weight, double scale)
@@ -87,28 +155,21 @@ static float bias_of(double weight, double scale)
     return engram_round_up(weight / scale + fabs(weight / scale) * 0x1p-16);
 }
 
-static void pack_panel(const struct engram_prepared *prepared, size_t panel,
-                       const struct packer *packer)
+static void pack_panel(const struct engram_prepared *prepared, size_t panel, struct packer *packer)
 {
     const struct engram_int_pack *pack = &prepared->codes;
     const struct engram_kernels *kernels = prepared->kernels;
+    const struct engram_int_row *terms = packer->terms;
     size_t width = kernels->int_rows;
     int limit = kernels->int_base_limit;
     uint8_t *to = pack->panels + panel * pack->groups * width * 4;
     float *bias = pack->bias + panel * width;
-    struct engram_int_row terms[ENGRAM_INT_ROWS_MAX];
-    double largest = 0;
     double error = 0;
     double norm = 0;
-    double lost = sqrt((double)prepared->dim) * 0x1p-74; /* squares below 2^-149 vanish */
+    double lost = sqrt((double)pack->dim) * 0x1p-74; /* squares below 2^-149 vanish */
+    double largest = pack->prefix ? extend_panel(prepared, panel * width, packer)
+                                  : centre_panel(prepared, panel * width, packer);
 
-    for (size_t r = 0; r < width; r++) {
-        if (engram_prepared_live(prepared, panel * width + r)) {
-            float *dense = packer->dense + r * prepared->dim;
-            terms[r] = centre_row(prepared, panel * width + r, packer, dense);
-            largest = fmax(largest, (double)terms[r].largest);
-        }
-    }
     double wanted = largest / limit > SCALE_MIN ? largest / limit : SCALE_MIN;
     float scale = (float)wanted;
     /* Codes of missing rows and dimensions are never looked at, or meet zeros. */
@@ -120,8 +181,8 @@ static void pack_panel(const struct engram_prepared *prepared, size_t panel,
         if (!engram_prepared_live(prepared, panel * width + r)) {
             continue;
         }
-        const struct engram_int_encode args = {.values = packer->dense + r * prepared->dim,
-                                               .dim = prepared->dim,
+        const struct engram_int_encode args = {.values = packer->dense + r * pack->dim,
+                                               .dim = pack->dim,
                                                .inverse = 1 / scale,
                                                .scale = scale,
                                                .limit = limit,
@@ -139,36 +200,22 @@ static void pack_panel(const struct engram_prepared *prepared, size_t panel,
     };
 }
 
-/* float32 forms of the fixed vectors for the packing loops, zeros for those there are not. The
- * float64 forms are made equal to them: any vector is right, but both sides need the same one. */
-static enum engram_status narrow_vectors(struct engram_prepared *prepared)
+/* Float32 forms of a fixed vector for the packing loops, zeros for one there is not. The float64
+ * form is made equal to it: any vector is right, but both sides need the same one. */
+static float *narrow_vector(double *vector, size_t dim)
 {
-    struct engram_int_pack *pack = &prepared->codes;
-    pack->zeros32 = calloc(prepared->dim + 1, sizeof *pack->zeros32);
-    pack->mean32 = calloc(prepared->dim + 1, sizeof *pack->mean32);
-    pack->centre32 = calloc(prepared->dim + 1, sizeof *pack->centre32);
-    if (pack->zeros32 == NULL || pack->mean32 == NULL || pack->centre32 == NULL) {
-        return ENGRAM_ERR_RESOURCE;
+    float *narrow = calloc(dim + 1, sizeof *narrow);
+    for (size_t i = 0; narrow != NULL && vector != NULL && i < dim; i++) {
+        if (fabs(vector[i]) < 0x1p126) {
+            narrow[i] = (float)vector[i];
+        }
+        vector[i] = (double)narrow[i];
     }
-    pack->centre_norm2 = 0;
-    for (size_t i = 0; i < prepared->dim; i++) {
-        if (pack->mean != NULL && fabs(pack->mean[i]) < 0x1p126) {
-            pack->mean32[i] = (float)pack->mean[i];
-        }
-        if (pack->mean != NULL) {
-            pack->mean[i] = (double)pack->mean32[i];
-        }
-        if (pack->centre != NULL) {
-            pack->centre32[i] = (float)pack->centre[i];
-            pack->centre[i] = (double)pack->centre32[i];
-            pack->centre_norm2 += pack->centre[i] * pack->centre[i];
-        }
-    }
-    return ENGRAM_OK;
+    return narrow;
 }
 
-/* The fixed vectors: a mean for l2, a centre for the others where there is one worth it. */
-static enum engram_status choose_vectors(struct engram_prepared *prepared, double largest)
+/* The projection, with a mean for l2. */
+static enum engram_status choose_projection(struct engram_prepared *prepared, double largest)
 {
     struct engram_int_pack *pack = &prepared->codes;
     bool euclidean = engram_metric_op(prepared->metric) == ENGRAM_OP_SQDIFF;
@@ -183,21 +230,41 @@ static enum engram_status choose_vectors(struct engram_prepared *prepared, doubl
             prepared->metric == ENGRAM_COSINE ? 0 : engram_dot_exponent(largest, prepared->dim),
         .mean = pack->mean,
     };
-    if (!euclidean) {
+    pack->mean32 = narrow_vector(pack->mean, prepared->dim);
+    pack->zeros32 = narrow_vector(NULL, prepared->dim + ENGRAM_AXES_MAX);
+    return (euclidean && pack->mean == NULL) || pack->mean32 == NULL || pack->zeros32 == NULL
+               ? ENGRAM_ERR_RESOURCE
+               : ENGRAM_OK;
+}
+
+/* A centre where there is one worth it. Without axes the mean of l2 does its work. */
+static enum engram_status choose_centre(struct engram_prepared *prepared)
+{
+    struct engram_int_pack *pack = &prepared->codes;
+    bool without = !pack->prefix && pack->mean != NULL;
+    if (!pack->prefix && !without) {
         pack->centre = engram_sample_mean(prepared, &pack->projection);
     }
-    if (pack->mean == NULL && pack->centre == NULL) {
+    if (pack->centre == NULL && !without) {
         return ENGRAM_ERR_RESOURCE;
     }
-    for (size_t i = 0; pack->centre != NULL && i < prepared->dim; i++) {
-        pack->centre_norm2 += pack->centre[i] * pack->centre[i];
+    double norm2 = 0;
+    for (size_t i = 0; pack->centre != NULL && i < pack->dim; i++) {
+        norm2 += pack->centre[i] * pack->centre[i];
     }
-    if (pack->centre_norm2 < CENTRE_NORM2_MIN) {
+    if (norm2 < CENTRE_NORM2_MIN) {
         free(pack->centre);
         pack->centre = NULL;
-        pack->centre_norm2 = 0;
     }
-    return narrow_vectors(prepared);
+    pack->centre32 = narrow_vector(pack->centre, pack->dim);
+    if (pack->centre32 == NULL) {
+        return ENGRAM_ERR_RESOURCE;
+    }
+    pack->centre_norm2 = 0;
+    for (size_t i = 0; pack->centre != NULL && i < pack->dim; i++) {
+        pack->centre_norm2 += pack->centre[i] * pack->centre[i];
+    }
+    return ENGRAM_OK;
 }
 
 static bool take_memory(struct engram_prepared *prepared)
@@ -205,7 +272,7 @@ static bool take_memory(struct engram_prepared *prepared)
     struct engram_int_pack *pack = &prepared->codes;
     size_t width = prepared->kernels->int_rows;
     pack->panel_count = engram_size_round_up((size_t)prepared->rows, width) / width;
-    pack->groups = groups_of(prepared->dim);
+    pack->groups = groups_of(pack->dim);
     if (!engram_size_mul(pack->panel_count, pack->groups * width * 4, &pack->bytes)) {
         return false;
     }
@@ -215,32 +282,63 @@ static bool take_memory(struct engram_prepared *prepared)
     return pack->panels != NULL && pack->heads != NULL && pack->bias != NULL;
 }
 
-enum engram_status engram_int_pack_make(struct engram_prepared *prepared, double largest, int team,
-                                        const struct engram_log *log)
+/* A thread's room from its arena. */
+static bool packer_make(const struct engram_prepared *prepared, struct engram_arena *arena,
+                        struct packer *packer)
+{
+    const struct engram_int_pack *pack = &prepared->codes;
+    size_t rows = prepared->kernels->int_rows;
+    size_t head = pack->axes.groups * ENGRAM_PRODUCT_GROUP;
+    size_t flat = pack->prefix ? prepared->dim : 0;
+    size_t bytes = (prepared->dim + 16) * (sizeof(double) + sizeof(float)) +
+                   rows * (flat + head + 2 * pack->dim) * sizeof(float) + 512;
+    *packer = (struct packer){0};
+    if (engram_arena_create(arena, bytes) != ENGRAM_OK) {
+        return false;
+    }
+    packer->wide = ENGRAM_ARENA_NEW(arena, double, prepared->dim);
+    packer->narrow = ENGRAM_ARENA_NEW(arena, float, prepared->dim);
+    packer->dense = ENGRAM_ARENA_NEW(arena, float, rows * pack->dim);
+    if (pack->prefix) {
+        packer->flat = ENGRAM_ARENA_NEW(arena, float, rows *flat);
+        packer->heads = ENGRAM_ARENA_NEW(arena, float, rows *head);
+        packer->extended = ENGRAM_ARENA_NEW(arena, float, rows * pack->dim);
+    }
+    return packer->wide != NULL && packer->narrow != NULL && packer->dense != NULL &&
+           (!pack->prefix ||
+            (packer->flat != NULL && packer->heads != NULL && packer->extended != NULL));
+}
+
+static enum engram_status choose(struct engram_prepared *prepared, double largest, int team)
+{
+    struct engram_int_pack *pack = &prepared->codes;
+    enum engram_status status = choose_projection(prepared, largest);
+    pack->dim = prepared->dim;
+    if (status == ENGRAM_OK && pack->prefix) {
+        status = engram_prefix_choose(prepared, team);
+    }
+    return status == ENGRAM_OK ? choose_centre(prepared) : status;
+}
+
+enum engram_status engram_int_pack_make(struct engram_prepared *prepared, double largest,
+                                        bool prefix, int team, const struct engram_log *log)
 {
     struct engram_int_pack *pack = &prepared->codes;
     const char *const no_memory = "not enough memory for a packed copy of the base";
-    size_t rows = prepared->kernels->int_rows;
-    size_t dense_size = rows * prepared->dim;
     int failed = 0;
 
-    if (choose_vectors(prepared, largest) != ENGRAM_OK || !take_memory(prepared)) {
+    pack->prefix = prefix;
+    if (choose(prepared, largest, team) != ENGRAM_OK || !take_memory(prepared)) {
         return engram_fail(log, ENGRAM_ERR_RESOURCE, "%s", no_memory);
     }
-    pack->tiny = 8 * (double)(prepared->dim + 16) * 0x1p-126;
+    pack->tiny = 8 * (double)(prepared->dim + 16) * 0x1p-126 + (prefix ? ENGRAM_PREFIX_TINY : 0);
 #pragma omp parallel num_threads(team) reduction(| : failed)
     {
         fenv_t saved;
-        struct engram_arena arena;
+        struct engram_arena arena = {0};
+        struct packer packer;
         engram_fp_enter(&saved);
-        size_t bytes = (prepared->dim + 16) * (sizeof(double) + sizeof(float)) +
-                       dense_size * sizeof(float) + 256;
-        enum engram_status status = engram_arena_create(&arena, bytes);
-        const struct packer packer = {ENGRAM_ARENA_NEW(&arena, double, prepared->dim),
-                                      ENGRAM_ARENA_NEW(&arena, float, prepared->dim),
-                                      ENGRAM_ARENA_NEW(&arena, float, dense_size)};
-        failed = status != ENGRAM_OK || packer.wide == NULL || packer.narrow == NULL ||
-                 packer.dense == NULL;
+        failed = !packer_make(prepared, &arena, &packer);
 #pragma omp for schedule(static)
         for (size_t panel = 0; panel < pack->panel_count; panel++) {
             if (!failed) {
@@ -263,12 +361,13 @@ void engram_int_pack_free(struct engram_int_pack *pack)
     free(pack->mean32);
     free(pack->centre32);
     free(pack->zeros32);
+    engram_axes_free(&pack->axes);
     *pack = (struct engram_int_pack){0};
 }
 
-/* k of section 1, and c. */
-static double centre_query(const struct engram_int_pack *pack, size_t dim, double *dense,
-                           double *constant)
+/* k of section 1, and c. Under l2 and sqeuclidean k is taken (b), and Q stays as it is. */
+static double centre_query(const struct engram_int_pack *pack, size_t dim, double norm,
+                           double *dense, double *constant)
 {
     double along = 0;
     *constant = 0;
@@ -279,6 +378,10 @@ static double centre_query(const struct engram_int_pack *pack, size_t dim, doubl
         along += dense[i] * pack->centre[i];
     }
     *constant = along;
+    if (pack->mean != NULL) {
+        *constant += 0x1p-40 * norm * sqrt(pack->centre_norm2);
+        return 0;
+    }
     double k = along > 0 ? along / pack->centre_norm2 : 0;
     for (size_t i = 0; i < dim; i++) {
         dense[i] -= k * pack->centre[i];
@@ -291,15 +394,20 @@ void engram_int_query_make(const struct engram_prepared *prepared, double *dense
                            struct engram_int_query *query)
 {
     const struct engram_int_pack *pack = &prepared->codes;
-    size_t dim = prepared->dim;
+    size_t dim = pack->dim;
     int limit = prepared->kernels->int_query_limit;
+    double norm2 = 0;
     double largest = 0;
     double own2 = 0;   /* |Q'|^2 */
     double error2 = 0; /* |G|^2 */
     double codes2 = 0; /* |D|^2 */
 
     *query = (struct engram_int_query){.projected = *projected};
-    double k = centre_query(pack, dim, dense, &query->constant);
+    for (size_t i = 0; i < dim; i++) {
+        norm2 += dense[i] * dense[i];
+    }
+    double norm = sqrt(norm2); /* |Q| */
+    double k = centre_query(pack, dim, norm, dense, &query->constant);
     for (size_t i = 0; i < dim; i++) {
         double magnitude = fabs(dense[i]);
         largest = magnitude > largest ? magnitude : largest;
@@ -316,7 +424,6 @@ void engram_int_query_make(const struct engram_prepared *prepared, double *dense
         codes[i] = (int8_t)code;
     }
     bool euclidean = pack->mean != NULL;
-    double norm = sqrt(projected->norm2); /* |Q| */
     query->scale = scale;
     query->row_error = sqrt(own2) / scale * ENLARGE;
     query->query_error = (sqrt(error2) * ENGRAM_MUTATE_INT_BOUND + 0x1p-40 * sqrt(own2) +

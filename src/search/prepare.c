@@ -241,8 +241,8 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
     /* A prepared set is made to be searched often: AUTO means many queries here. */
     enum engram_filter filter =
         engram_filter_choose(options->filter, prepared->metric, INT64_MAX, base->rows, base->dim);
-    if (status == ENGRAM_OK && filter == ENGRAM_FILTER_INT) {
-        status = engram_int_pack_make(prepared, largest, team, log);
+    if (status == ENGRAM_OK && (filter == ENGRAM_FILTER_INT || filter == ENGRAM_FILTER_PREFIX)) {
+        status = engram_int_pack_make(prepared, largest, filter == ENGRAM_FILTER_PREFIX, team, log);
         if (status == ENGRAM_OK && options->filter == ENGRAM_FILTER_AUTO &&
             !engram_int_pack_tells(prepared)) {
             engram_int_pack_free(&prepared->codes);

@@ -2,6 +2,7 @@
 #ifndef ENGRAM_SEARCH_PREPARED_H
 #define ENGRAM_SEARCH_PREPARED_H
 
+#include "search/axes.h"
 #include "search/bound_f32.h"
 #include "search/project.h"
 #include "search/rows.h"
@@ -15,20 +16,24 @@ struct engram_f32_pack {
     struct engram_f32_bound bound;
 };
 
-/* Rows packed for the integer tile. */
+/* Rows packed for the integer tile: as they are, or (prefix filter) their products with axes and
+ * the norm of the rest. */
 struct engram_int_pack {
     uint8_t *panels; /* [panel_count][groups][kernels->int_rows][4]; NULL: not packed */
     size_t bytes;
     size_t panel_count;
+    size_t dim; /* of a coded row: that of the set, or axes.count + 1 */
     size_t groups;
+    bool prefix; /* rows are coded by way of the axes */
+    struct engram_axes axes;
     struct engram_int_head *heads; /* [panel_count] */
     float *bias;                   /* [panel_count][kernels->int_rows] */
-    double *mean;                  /* [dim] of the projection (l2, sqeuclidean); or NULL */
-    double *centre;                /* [dim] m of bound_int.h (cosine, ip); NULL: zero */
+    double *mean;                  /* of the projection (l2, sqeuclidean); or NULL */
+    double *centre; /* [dim] m of bound_int.h (cosine, ip; any metric with axes); NULL: zero */
     double centre_norm2;
-    float *mean32;   /* [dim] the same vectors for the packing loops, .. */
+    float *mean32;   /* the same vectors for the packing loops, .. */
     float *centre32; /* .. zeros where there is none */
-    float *zeros32;
+    float *zeros32;  /* as many as any row has */
     struct engram_projection projection;
     double tiny; /* T */
 };
@@ -84,11 +89,15 @@ enum engram_status engram_f32_pack_make(struct engram_prepared *prepared, double
                                         const struct engram_log *log);
 void engram_f32_pack_free(struct engram_f32_pack *pack);
 
-/* pack_int.c: likewise for prepared->codes. */
+/* pack_int.c: likewise for prepared->codes; `prefix`: by way of principal axes. */
 size_t engram_int_pack_bytes(const struct engram_kernels *kernels, int64_t rows, int64_t dim);
-enum engram_status engram_int_pack_make(struct engram_prepared *prepared, double largest, int team,
-                                        const struct engram_log *log);
+size_t engram_prefix_pack_bytes(const struct engram_kernels *kernels, int64_t rows, int64_t dim);
+enum engram_status engram_int_pack_make(struct engram_prepared *prepared, double largest,
+                                        bool prefix, int team, const struct engram_log *log);
 void engram_int_pack_free(struct engram_int_pack *pack);
+struct engram_int_row engram_int_centre_row(const struct engram_prepared *prepared, size_t row,
+                                            const float *centre, double *wide, float *narrow,
+                                            float *out);
 
 /* One row, widened, as it goes into the tile: `depth` values. `self_product` is the canonical qq
  * (cosine). `dense` has room for depth floats. For queries `query` is filled; for base rows it is

@@ -15,7 +15,7 @@ from support import Skip, binary, first_difference, kernel_sets, same_bits
 
 DTYPES = ("f4", "f8", "f2", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 METRIC = {"cosine": 0, "ip": 1, "l2": 2, "sqeuclidean": 3, "l1": 4}
-FILTERS = {"auto": 0, "canonical": 1, "f32": 2}
+FILTERS = {"auto": 0, "canonical": 1, "f32": 2, "int": 3, "prefix": 4}
 OK, DATA, USAGE, CANCELLED = 0, 3, 2, 10
 
 LOG = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p)
@@ -45,6 +45,9 @@ class Options(ctypes.Structure):
         ("min_similarity", ctypes.c_double),
         ("self", ctypes.c_bool),
         ("self_offset", ctypes.c_int64),
+        ("allowed", ctypes.c_void_p),
+        ("base_groups", ctypes.c_void_p),
+        ("query_groups", ctypes.c_void_p),
         ("filter", ctypes.c_int),
         ("isa", ctypes.c_char_p),
         ("threads", ctypes.c_int),
@@ -113,8 +116,11 @@ class Search:
     def options(self, metric="cosine", k=10, max_distance=np.inf, min_similarity=-np.inf,
                 self_job=False, self_offset=0, filter_name="auto", isa=None, threads=0,
                 cancel=None):
+        if metric == "l1" and filter_name in ("int", "prefix"):
+            filter_name = "auto"  # these rest on a dot product
         given = Options(ctypes.sizeof(Options), METRIC[metric], k, max_distance, min_similarity,
-                        self_job, self_offset, FILTERS[filter_name], isa and isa.encode(), threads)
+                        self_job, self_offset, None, None, None, FILTERS[filter_name],
+                        isa and isa.encode(), threads)
         given.cancel = cancel
         given.log = Log(self.log, None)
         return given
@@ -348,7 +354,7 @@ int main(void)
     struct engram_set set = {rows, ENGRAM_F32, 4, 3, 0};
     struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
     for (int metric = 0; metric < 5; metric++) {
-        for (int filter = 0; filter < 3; filter++) {
+        for (int filter = 0; filter < (metric == 4 ? 3 : 5); filter++) {
             for (int flush = 0; flush < 2; flush++) {
                 struct engram_prepared *prepared = NULL;
                 int64_t neighbors[16];
@@ -394,7 +400,7 @@ int main(void)
     t.require(done.returncode == 0, f"exit {done.returncode}: {done.stderr}")
     rows = np.array([[1e-40, 2e-42, 0], [3e-41, 0, 1e-44], [0, 0, 0], [1e-39, 0, 0]], np.float32)
     lines = [line.split() for line in done.stdout.splitlines()]
-    t.check(len(lines) == 30, f"{len(lines)} lines")
+    t.check(len(lines) == 4 * 5 * 2 + 3 * 2, f"{len(lines)} lines")
     for metric, filter_name, kept, *entries in lines:
         answers = oracle.answer(rows, rows, oracle.METRICS[int(metric)], k=4)
         want = [

@@ -63,7 +63,7 @@ def test_threads_filters_and_kernel_sets(t):
     sets = kernel_sets(t)
     for label, arguments in jobs(t):
         variants = [(f"--threads {n}", ["--threads", n], {}) for n in (1, 2, 3, 4)]
-        for filter_name in ("canonical", "f32", "auto"):
+        for filter_name in ("canonical", "f32", "int", "prefix", "auto"):
             variants.append((f"--filter {filter_name}", ["--filter", filter_name], {}))
         for isa in sets:
             variants.append((f"--isa {isa}", ["--isa", isa, "--threads", 2], {}))

@@ -424,6 +424,41 @@ static void check_int(const struct engram_kernels *set)
     verdict(set->name, "int tile", good);
 }
 
+/* Integers whose sums float32 holds exactly, in any order of addition. */
+static void check_products(const struct engram_kernels *set)
+{
+    static const size_t dims[] = {1, 7, 16, 63, 64, 65, 200, DEPTH_MAX};
+    const size_t most = 30;
+    const size_t groups_most = 4;
+    const size_t out_most = most * groups_most * ENGRAM_PRODUCT_GROUP;
+    float *rows = room(most * (DEPTH_MAX + 3) * sizeof *rows);
+    float *axes = room(groups_most * ENGRAM_PRODUCT_GROUP * DEPTH_MAX * sizeof *axes);
+    float *sums[2] = {room(out_most * sizeof **sums), room(out_most * sizeof **sums)};
+    bool good = true;
+    for (size_t i = 0; i < most * (DEPTH_MAX + 3); i++) {
+        rows[i] = (float)random_in(-100, 100);
+    }
+    for (size_t i = 0; i < groups_most * ENGRAM_PRODUCT_GROUP * DEPTH_MAX; i++) {
+        axes[i] = (float)random_in(-100, 100);
+    }
+    for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
+        for (size_t shape = 0; shape < most * groups_most; shape++) {
+            const struct engram_f32_products args = {rows, 1 + shape % most, dims[d] + 3,
+                                                     axes, 1 + shape / most, dims[d]};
+            engram_kernels_portable.f32_products(&args, sums[0]);
+            set->f32_products(&args, sums[1]);
+            good = good &&
+                   memcmp(sums[0], sums[1],
+                          args.row_count * args.groups * ENGRAM_PRODUCT_GROUP * sizeof **sums) == 0;
+        }
+    }
+    verdict(set->name, "products", good);
+    free(rows);
+    free(axes);
+    free(sums[0]);
+    free(sums[1]);
+}
+
 static void check(const struct engram_kernels *set)
 {
     printf("kernel set: %s\n", set->name);
@@ -431,6 +466,7 @@ static void check(const struct engram_kernels *set)
     check_f32(set, false);
     check_f32(set, true);
     check_int(set);
+    check_products(set);
     verdict(set->name, "self-test", engram_kernels_selftest(set));
     verdict(set->name, "peak loop's count", set->f32_peak(1000) >= 1000 * 2);
 }

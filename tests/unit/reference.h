@@ -188,7 +188,7 @@ static inline const char *const *metric_names(void)
                                         "l1",     "hamming", "jaccard"};
     return names;
 }
-#define FILTERS 4
+#define FILTERS 5
 #define METRICS 5 /* those of numbers */
 
 /* Whether a filter goes with a metric of numbers, from the text of <engram/search.h>. */

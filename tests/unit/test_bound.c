@@ -378,6 +378,7 @@ static void check(const struct engram_kernels *kernels, const struct data *d, co
     struct engram_set base = {d->stored_base, d->dtype, (int64_t)d->rows, (int64_t)d->dim, 0};
     struct engram_prepared *f32 = NULL;
     struct engram_prepared *codes = NULL;
+    struct engram_prepared *heads = NULL;
 
     options.metric = d->metric;
     options.isa = kernels->name;
@@ -397,17 +398,24 @@ static void check(const struct engram_kernels *kernels, const struct data *d, co
         }
     }
     check_limits(&p, d, options);
-    /* The integer filter has tests of its own; here its answers at the same limits. */
+    /* The integer and the prefix filter have tests of their own; here their answers at the same
+     * limits. */
     options.filter = ENGRAM_FILTER_INT;
     if (filter_fits(options.filter, d->metric)) {
         assert_int_equal(engram_prepare(&base, &options, &codes), ENGRAM_OK);
         p.base = codes;
         check_limits(&p, d, options);
         check_limits(&p, d, options);
+        options.filter = ENGRAM_FILTER_PREFIX;
+        assert_int_equal(engram_prepare(&base, &options, &heads), ENGRAM_OK);
+        p.base = heads;
+        check_limits(&p, d, options);
+        check_limits(&p, d, options);
     }
     free(p.strips);
     engram_prepared_free(f32);
     engram_prepared_free(codes);
+    engram_prepared_free(heads);
 }
 
 static void attack(enum engram_metric metric)

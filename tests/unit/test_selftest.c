@@ -180,6 +180,20 @@ static void encode_astray(const struct engram_int_encode *args, uint8_t *out, do
     out[0] = (uint8_t)(out[0] == 2 * args->limit ? 2 * args->limit - 1 : out[0] + 1);
 }
 
+/* The last value of every row is forgotten. */
+static void products_no_tail(const struct engram_f32_products *args, float *sums)
+{
+    struct engram_f32_products wrong = *args;
+    float rows[64 * 128];
+    assert_true(args->row_count * args->stride <= sizeof rows / sizeof rows[0]);
+    memcpy(rows, args->rows, args->row_count * args->stride * sizeof *rows);
+    for (size_t r = 0; r < args->row_count; r++) {
+        rows[r * args->stride + args->dim - 1] = 0;
+    }
+    wrong.rows = rows;
+    PORTABLE->f32_products(&wrong, sums);
+}
+
 /* ---- the self-test */
 
 static void test_sound_sets(void **state)
@@ -223,6 +237,9 @@ static void test_broken_sets(void **state)
     assert_false(engram_kernels_selftest(&set));
     set = *PORTABLE;
     set.int_encode = encode_astray;
+    assert_false(engram_kernels_selftest(&set));
+    set = *PORTABLE;
+    set.f32_products = products_no_tail;
     assert_false(engram_kernels_selftest(&set));
 }
 
