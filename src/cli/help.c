@@ -49,7 +49,7 @@ static const struct exit_code EXIT_CODES[] = {
     {0, "done, or OUTPUT is up to date already"},
     {1, "verify found a difference"},
     {64, "the command line is wrong, or asks for what this version or machine does not have"},
-    {65, "the input is malformed, or its values break a stated limit"},
+    {65, "malformed input, values past a stated limit, or too many pairs"},
     {66, "a file or dataset does not exist"},
     {69, "an HDF5 filter plugin is missing"},
     {70, "internal error"},
