@@ -347,6 +347,24 @@ static void describe_defect(struct walk *walk)
              like, group, walk->odd_path, walk->odd_what, others);
 }
 
+/* Each object is looked at once, which HDF5's adaptive cache of metadata takes for a reason to grow
+ * to 32 MiB; at a constant size that holds the links of a large group, opening a dataset takes half
+ * the time in old-style groups (8.6 instead of 15 microseconds). A failure costs time only. */
+static void keep_cache_small(hid_t file)
+{
+    H5AC_cache_config_t config = {.version = H5AC__CURR_CACHE_CONFIG_VERSION};
+
+    if (H5Fget_mdc_config(file, &config) < 0) {
+        return;
+    }
+    config.set_initial_size = true;
+    config.initial_size = config.min_size = config.max_size = (size_t)8 << 20;
+    config.incr_mode = H5C_incr__off;
+    config.flash_incr_mode = H5C_flash_incr__off;
+    config.decr_mode = H5C_decr__off;
+    (void)H5Fset_mdc_config(file, &config);
+}
+
 static enum engram_status walk_file(struct walk *walk)
 {
     struct engram_items *items = walk->items;
@@ -398,6 +416,7 @@ enum engram_status engram_items_read(const char *path, const struct engram_items
     if (status == ENGRAM_OK) {
         ENGRAM_H5_QUIET;
         walk.file = file;
+        keep_cache_small(file);
         status = walk_file(&walk);
     }
     for (int i = 0; i < walk.items->type_count; i++) {

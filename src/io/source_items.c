@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/size.h"
+#include "io/describe.h"
 #include "io/h5.h"
 #include "io/items_internal.h"
 #include "io/source_internal.h"
@@ -270,12 +272,37 @@ static enum engram_status read_piece(const struct reading *reading, int64_t from
 
 /* ---- by HDF5 */
 
-static enum engram_status fail_h5(const struct reading *reading, int64_t at)
+/* The filter that a dataset needs and that is not there; false: there is none. */
+static bool find_missing_filter(hid_t dataset, char *text, size_t size)
+{
+    ENGRAM_H5_HANDLE hid_t creation = H5Dget_create_plist(dataset);
+    int count = creation < 0 ? 0 : H5Pget_nfilters(creation);
+
+    for (int i = 0; i < count; i++) {
+        char given[64] = "";
+        char name[48];
+        unsigned flags = 0;
+        size_t values = 0;
+        H5Z_filter_t filter = H5Pget_filter2(creation, (unsigned)i, &flags, &values, NULL,
+                                             sizeof given - 1, given, NULL);
+        if (filter >= 0 && H5Zfilter_avail(filter) <= 0) {
+            engram_h5_filter_name(filter, given, name, sizeof name);
+            snprintf(text, size,
+                     "HDF5 filter %d, %s, is not installed; install its plugin and set "
+                     "HDF5_PLUGIN_PATH",
+                     (int)filter, name);
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum engram_status fail_h5(const struct reading *reading, int64_t at, hid_t dataset)
 {
     char message[256];
 
     engram_h5_message(message, sizeof message);
-    if (strstr(message, "required filter") != NULL || strstr(message, "filter plugin") != NULL) {
+    if (dataset >= 0 && find_missing_filter(dataset, message, sizeof message)) {
         return fail_item(reading, at, ENGRAM_ERR_PLUGIN, message);
     }
     return fail_item(reading, at, engram_h5_read_status(message), message);
@@ -298,7 +325,7 @@ static enum engram_status read_by_h5(const struct reading *reading, int64_t at)
     ENGRAM_H5_HANDLE hid_t space = dataset < 0 ? -1 : H5Dget_space(dataset);
     ENGRAM_H5_HANDLE hid_t stored = dataset < 0 ? -1 : H5Dget_type(dataset);
     if (space < 0 || stored < 0) {
-        return fail_h5(reading, at);
+        return fail_h5(reading, at, dataset);
     }
     if (H5Sget_simple_extent_npoints(space) != source->dim || H5Tget_size(stored) != type->bytes) {
         return fail_item(reading, at, ENGRAM_ERR_DATA, "changed while it was in use");
@@ -309,11 +336,11 @@ static enum engram_status read_by_h5(const struct reading *reading, int64_t at)
                 : H5Tcopy(dtype == ENGRAM_F32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE);
     if (memory < 0 ||
         (!custom && type->bytes > 1 && H5Tset_order(memory, H5Tget_order(H5T_NATIVE_INT)) < 0)) {
-        return fail_h5(reading, at);
+        return fail_h5(reading, at, dataset);
     }
     memset(room.block, 0, block_bytes(reading->items)); /* what was never written is left alone */
     if (H5Dread(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, room.block) < 0) {
-        return fail_h5(reading, at);
+        return fail_h5(reading, at, dataset);
     }
     const struct engram_item_type native = {
         .type = {.dtype = dtype, .encoding = ENGRAM_ENCODING_PLAIN},
