@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/datasets.h"
 #include "cli/summary.h"
+#include "io/items.h"
 #include "io/spoolfile.h"
 #include "job/inputs.h"
 #include "job/plan.h"
@@ -72,6 +73,36 @@ static const char *layout_name(enum engram_layout_kind kind)
     return "unknown";
 }
 
+/* How rows that are datasets of their own are named, with the first names. */
+static void print_items(const struct engram_dataset_info *dataset)
+{
+    const struct engram_items *items = dataset->items;
+    char count[32];
+
+    if (items == NULL) {
+        return;
+    }
+    fputs("items    each row is a dataset", stdout);
+    if (engram_items_leaf(items) != NULL) {
+        fputs(" named ", stdout);
+        print_escaped(engram_items_leaf(items));
+        fputs(", its id the path of its group", stdout);
+    } else if (engram_items_named(items) < engram_items_count(items)) {
+        fputs(", its id the key", stdout);
+    }
+    if (engram_items_named(items) == engram_items_count(items)) {
+        fputs(", its id the attribute original_id", stdout);
+    } else if (engram_items_named(items) > 0) {
+        engram_cli_format_count(count, (uint64_t)engram_items_named(items));
+        printf(", or for %s the attribute original_id", count);
+    }
+    for (int64_t row = 0; row < 3 && row < engram_items_count(items); row++) {
+        fputs(row == 0 ? ": " : ", ", stdout);
+        print_escaped(engram_items_id(items, row));
+    }
+    puts(engram_items_count(items) > 3 ? ", ..." : "");
+}
+
 static void print_set(const char *label, const struct engram_inputs *inputs,
                       const struct engram_set_ref *set)
 {
@@ -90,13 +121,16 @@ static void print_set(const char *label, const struct engram_inputs *inputs,
     if (set->first != 0 || set->last != set->dataset->dims[0]) {
         printf(", rows %lld:%lld", (long long)set->first, (long long)set->last);
     }
-    if (set->ids != NULL) {
+    if (set->ids == set->dataset && set->dataset->items != NULL) {
+        fputs(", ids of the items", stdout);
+    } else if (set->ids != NULL) {
         fputs(", ids ", stdout);
         print_escaped(set->ids->path);
     } else {
         fputs(", no ids", stdout);
     }
     putchar('\n');
+    print_items(set->dataset);
 }
 
 /* A value for every pair asked about, instead of the best. */

@@ -6,8 +6,9 @@
 /* So many different names at most are leaves; more are keys. */
 #define LEAVES 8
 
-/* Items that it takes to make an exception of the one dataset that is different. */
+/* Items that it takes to make an exception of a dataset that is different; of the only one. */
 #define MANY 8
+#define FEW 4
 
 /* What lies below one group. */
 struct census {
@@ -73,6 +74,19 @@ static void count_matrix(struct census *census, const struct engram_dataset_info
     census->matrices++;
 }
 
+/* Items of that dimension. */
+static size_t count_dim(const struct engram_layout *layout, const char *group, size_t length,
+                        int64_t dim)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < layout->count; i++) {
+        count +=
+            is_below(&layout->datasets[i], group, length) && item_dim(&layout->datasets[i]) == dim;
+    }
+    return count;
+}
+
 /* The most frequent dimension by majority vote, then its count. */
 static struct census take_census(const struct engram_layout *layout, const char *group,
                                  size_t length)
@@ -102,10 +116,7 @@ static struct census take_census(const struct engram_layout *layout, const char 
         }
         votes = census.dim == dim ? votes + 1 : votes - 1;
     }
-    for (size_t i = 0; i < layout->count; i++) {
-        census.alike += is_below(&layout->datasets[i], group, length) &&
-                        item_dim(&layout->datasets[i]) == census.dim;
-    }
+    census.alike = census.items == 0 ? 0 : count_dim(layout, group, length, census.dim);
     return census;
 }
 
@@ -261,14 +272,21 @@ static bool guess_leaf(const struct engram_layout *layout, const char *group, si
     if (count == 0 || (groups < 2 && strcmp(leaves[0].name, "global_descriptor") != 0)) {
         return false;
     }
+    const struct leaf *leaf = choose_leaf(leaves, count, groups);
+    if (leaf != NULL && leaf->count < least) {
+        leaf = NULL;
+    }
     for (int i = 0; i < count; i++) {
-        if (leaves[i].count < least && groups < 2 * LEAVES) {
+        bool partial = leaves[i].count < least;
+        fixed += leaves[i].fixed;
+        /* Some groups have more than others: no leaves, unless one is clear and the others are
+         * something else. */
+        if (partial && (leaf == NULL || groups < 3 ||
+                        (leaves[i].fixed && leaves[i].dims[0] == leaf->dims[0]))) {
             return false;
         }
-        fixed += leaves[i].fixed;
     }
-    const struct leaf *leaf = choose_leaf(leaves, count, groups);
-    if (leaf != NULL && leaf->count >= least) {
+    if (leaf != NULL) {
         guess->found = true;
         guess->group = group;
         guess->group_length = length;
@@ -330,9 +348,11 @@ static bool items_and_odd(const struct census *census)
         return false;
     }
     if (census->matrices > 0) {
-        /* A matrix with vectors of its height, or a few of its width, is no set of items. */
-        return census->alike >= MANY * odd && census->height != census->dim &&
-               census->width == census->dim;
+        /* A matrix with vectors of its height, or a few of its width (its mean, say), is a set
+         * of its own. */
+        bool many = odd == 1 ? census->alike >= FEW || (int64_t)census->alike > census->height
+                             : census->alike >= MANY * odd;
+        return many && census->height != census->dim && census->width == census->dim;
     }
     return census->alike > odd && census->alike > 1;
 }
@@ -361,7 +381,8 @@ static bool guess_one_group(const struct engram_layout *layout, const char *unde
             i++;
         }
     }
-    if (groups != 1) {
+    /* Vectors of the same dimension elsewhere belong to them, or are another set. */
+    if (groups != 1 || count_dim(layout, under, least, found.dim) != found.items) {
         return false;
     }
     accept(layout, &found, least, guess);

@@ -9,15 +9,18 @@
 #include "io/items_guess.h"
 #include "io/layout_internal.h"
 
-/* Whether a dataset is one of the items. */
+/* Whether a dataset is one of the items. What is odd among them stays on the list. */
 static bool is_item(const struct engram_dataset_info *dataset, const struct engram_items *items)
 {
     const char *group = engram_items_group(items);
     size_t length = strcmp(group, "/") == 0 ? 0 : strlen(group);
     const char *leaf = engram_items_leaf(items);
 
-    return dataset->items == NULL && strncmp(dataset->path, group, length) == 0 &&
-           dataset->path[length] == '/' &&
+    bool vector = dataset->rank == 1 || (dataset->rank == 2 && dataset->dims[0] == 1);
+
+    return dataset->items == NULL && vector && dataset->content == ENGRAM_CONTENT_NUMERIC &&
+           dataset->dims[dataset->rank - 1] == engram_items_dim(items) &&
+           strncmp(dataset->path, group, length) == 0 && dataset->path[length] == '/' &&
            (leaf == NULL || strcmp(strrchr(dataset->path, '/') + 1, leaf) == 0);
 }
 
@@ -56,7 +59,8 @@ static enum engram_status take_items(struct engram_layout *layout, struct engram
                            path);
     }
     /* With a table of all datasets there is nothing that was not listed. */
-    if (strcmp(group, "/") == 0 && engram_items_leaf(items) == NULL) {
+    if (strcmp(group, "/") == 0 && engram_items_leaf(items) == NULL &&
+        engram_items_defect(items) == NULL) {
         layout->truncated = false;
     }
     drop_items(layout, items);

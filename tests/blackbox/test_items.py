@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 
 import oracle
+from support import DATA
 
 
 def write(t, name, items, attributes=None, **options):
@@ -49,6 +50,34 @@ def test_flat(t):
             path = write(t, "per-protein.h5", items, libver=version)
             keys, rows = rows_of(items)
             self_job(t, f"{version} {dtype}", [path], keys, rows)
+
+
+def test_real_file(t):
+    path = str(DATA / "cath-50-items.h5")
+    with h5py.File(path, "r") as f:
+        keys, rows = rows_of({key: f[key][()] for key in f})
+    self_job(t, "bio_embeddings", [path], keys, rows)
+    base, queries = t.path("base.h5"), t.path("queries.h5")
+    with h5py.File(base, "w") as f, h5py.File(queries, "w") as g:
+        for i, key in enumerate(keys):
+            (g if i % 5 == 0 else f)[key] = rows[i]
+    known = [i for i in range(50) if i % 5]
+    want = oracle.answer(rows[::5], rows[known], "cosine", k=3)
+    result = t.job("-k", "3", "--base", base, queries)
+    t.compare("lookup", result, want, 3)
+    # Several files of items as one base, and a matrix among them.
+    other = t.h5("other.h5", {"x": rows[::5]})
+    result = t.job("--base", base, "--base", other, "--base", queries, queries)
+    together = np.vstack([rows[known], rows[::5], rows[::5]])
+    t.compare("many", result, oracle.answer(rows[::5], together, "cosine", k=10), 10)
+    # Labels by id: the class is the second part of the key.
+    with open(t.path("labels.tsv"), "w", encoding="utf-8") as f:
+        f.writelines(f"{keys[i]}\t{keys[i].split('|')[1]}\n" for i in known)
+    t.succeeds("--force", "--labels", t.path("labels.tsv"), "--base", base, queries, t.path("out.h5"))
+    with h5py.File(t.path("out.h5"), "r") as f:
+        nearest = oracle.answer(rows[::5], rows[known], "cosine", k=1).padded(1)[0][:, 0]
+        labels = [keys[known[i]].split("|")[1] for i in nearest]
+        t.check([v.decode() for v in f["labels"][()]] == labels, "labels")
 
 
 def test_shapes_and_types_mixed(t):

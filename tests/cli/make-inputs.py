@@ -39,6 +39,26 @@ def main():
         data[9, 0] = np.inf
         f["vectors"] = data
 
+    with h5py.File(folder / "items.h5", "w") as f:
+        for i, row in enumerate(base[:6]):
+            f[f"sp|P{i}"] = row if i != 2 else row[None].astype("f2")
+        f["sp|P4"].attrs["original_id"] = "four"
+
+    with h5py.File(folder / "images.h5", "w", libver="latest") as f:
+        for i, row in enumerate(base[:5]):
+            f[f"db/{i}.jpg/global_descriptor"] = row
+            f[f"db/{i}.jpg/image_size"] = [640, 480]
+            f[f"query/{i}.jpg/global_descriptor"] = row[::-1].copy()
+
+    with h5py.File(folder / "odd-items.h5", "w") as f:
+        for i, row in enumerate(base[:6]):
+            f[f"P{i}"] = row if i != 4 else np.stack([row, row])
+
+    with h5py.File(folder / "leaves.h5", "w") as f:
+        for i, row in enumerate(base[:5]):
+            f[f"{i}/first"] = row
+            f[f"{i}/second"] = row[:5]
+
     with h5py.File(folder / "nothing.h5", "w") as f:
         f["text"] = [b"a", b"b"]
 
