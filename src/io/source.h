@@ -48,7 +48,8 @@ struct engram_source_options {
     int64_t first, last;
     int64_t slab_rows;
     int threads;
-    bool by_hdf5; /* read by H5Dread whatever the storage: to compare with */
+    bool allow_external; /* read external files and virtual sources in other files */
+    bool by_hdf5;        /* read by H5Dread whatever the storage: to compare with */
     const int *cancel;
     void (*progress)(void *context, uint64_t rows_done, uint64_t rows_total);
     void *progress_context;

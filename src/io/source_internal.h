@@ -111,6 +111,13 @@ size_t engram_contiguous_stage_bytes(const struct engram_source *source);
 enum engram_status engram_contiguous_read_rows(struct engram_source *source, int64_t first,
                                                int64_t rows, void *to);
 
+/* A filter that must be undone and cannot be is PLUGIN. */
+enum engram_status engram_source_check_filters(struct engram_source *source, hid_t creation);
+/* Data outside the dataset itself, which take `bytes`: allowed, there, and large enough. */
+enum engram_status engram_source_check_external(struct engram_source *source, hid_t creation,
+                                                uint64_t bytes);
+enum engram_status engram_source_check_virtual(struct engram_source *source, hid_t creation);
+
 /* Sets up a source whose options have parts, or a dataset that is converted. */
 enum engram_status engram_parts_prepare(struct engram_source *source);
 /* Looks at the cancel flag and reports progress by itself. */

@@ -19,7 +19,7 @@
 
 /* A filter that must be undone and cannot be is an error before anything is read. One marked as
  * optional may have been skipped for every chunk: only a failing read proves that it is needed. */
-static enum engram_status check_filters(struct engram_source *source, hid_t creation)
+enum engram_status engram_source_check_filters(struct engram_source *source, hid_t creation)
 {
     int count = H5Pget_nfilters(creation);
 
@@ -223,7 +223,7 @@ static enum engram_status choose_chunks(struct engram_source *source, hid_t crea
         source->way = ENGRAM_WAY_CHUNKS;
         return ENGRAM_OK;
     }
-    return check_filters(source, creation);
+    return engram_source_check_filters(source, creation);
 }
 
 /* What stands for elements that were never written: the fill value, or zeros where the dataset says
@@ -275,12 +275,6 @@ static enum engram_status check_dataset(struct engram_source *source)
         return FAIL(source, ENGRAM_ERR_DATA, "is not a 2-D dataset of numbers (rank %d, %s)",
                     now.rank, now.type_name);
     }
-    if (now.storage == ENGRAM_STORAGE_VIRTUAL || now.storage == ENGRAM_STORAGE_EXTERNAL) {
-        return FAIL(source, ENGRAM_ERR_USAGE,
-                    "%s, which is not supported yet; copy the vectors into one file (h5repack)",
-                    now.storage == ENGRAM_STORAGE_VIRTUAL ? "is a virtual dataset"
-                                                          : "keeps its data in external files");
-    }
     if (now.dims[0] != told->dims[0] || now.dims[1] != told->dims[1] || now.dtype != told->dtype ||
         source->options.first < 0 || source->options.first > source->options.last ||
         source->options.last > now.dims[0]) {
@@ -310,6 +304,11 @@ static enum engram_status check_dataset(struct engram_source *source)
     enum engram_status status = choose_types(source, type);
     if (status == ENGRAM_OK && now.storage == ENGRAM_STORAGE_CHUNKED) {
         status = choose_chunks(source, creation);
+    } else if (status == ENGRAM_OK && now.storage == ENGRAM_STORAGE_VIRTUAL) {
+        status = engram_source_check_virtual(source, creation);
+    } else if (status == ENGRAM_OK && now.storage == ENGRAM_STORAGE_EXTERNAL) {
+        status =
+            engram_source_check_external(source, creation, stored_bytes(source, H5Tget_size(type)));
     } else if (status == ENGRAM_OK && now.dims[0] > 0 && now.dims[1] > 0) {
         status = check_extent(source, &now, H5Tget_size(source->member != NULL ? whole : type));
     }

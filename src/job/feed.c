@@ -28,6 +28,7 @@ enum engram_status engram_feed_open(struct engram_job_state *job, const struct e
     const struct engram_source_options options = {
         .slab_rows = slab_rows,
         .threads = job->plan.threads,
+        .allow_external = job->options->allow_external,
         .cancel = job->options->cancel,
         .progress = engram_stage_tell,
         .progress_context = &job->reading,

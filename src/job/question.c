@@ -18,7 +18,6 @@ static enum engram_status check_available(const struct engram_job_options *optio
         const char *name;
     } later[] = {
         {options->components, "--components"},
-        {options->allow_external, "--allow-external"},
     };
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
         if (later[i].given) {

@@ -189,6 +189,7 @@ static enum engram_status read_side(struct verification *v, const struct engram_
     const struct engram_source_options options = {
         .slab_rows = INT64_MAX,
         .threads = v->threads,
+        .allow_external = v->options->allow_external,
         .cancel = v->options->cancel,
         .progress = engram_stage_tell,
         .progress_context = &v->reading,

@@ -362,7 +362,7 @@ static void test_refused_storage(void **state)
     assert_int_equal(open_rows("refused.h5", "external", 0, -1, INT64_MAX), ENGRAM_ERR_USAGE);
     assert_logged("/external: keeps its data in external files");
     assert_int_equal(open_rows("refused.h5", "virtual", 0, -1, INT64_MAX), ENGRAM_ERR_USAGE);
-    assert_logged("/virtual: is a virtual dataset");
+    assert_logged("/virtual: is virtual, with sources in other files");
 }
 
 /* A stand-in for a filter: present while the file is written, gone when it is read. */
