@@ -361,6 +361,18 @@ static enum engram_status open_labels(struct engram_result *result)
     return status;
 }
 
+static enum engram_status open_components(struct engram_result *result)
+{
+    int64_t dims[2] = {result->info.queries, 0};
+    enum engram_status status =
+        open_set(result, "/component", H5T_INTEGER, 1, dims, &result->rows_set);
+
+    result->info.kind = ENGRAM_RESULT_COMPONENTS;
+    result->width = 1;
+    return status == ENGRAM_OK ? open_set(result, "/keep", H5T_ENUM, 1, dims, &result->bounds_set)
+                               : status;
+}
+
 static enum engram_status open_all(struct engram_result *result)
 {
     struct engram_result_info *info = &result->info;
@@ -378,6 +390,8 @@ static enum engram_status open_all(struct engram_result *result)
         status = open_pairs(result);
     } else if (has_link(result, "labels") > 0) {
         status = open_labels(result);
+    } else if (has_link(result, "component") > 0) {
+        status = open_components(result);
     } else if (has_link(result, values_path(result) + 1) > 0) {
         status = open_matrix(result);
     } else {

@@ -13,7 +13,8 @@ enum engram_result_kind {
     ENGRAM_RESULT_PAIRS,
     ENGRAM_RESULT_DENSE,    /* /distances (queries, base rows searched) */
     ENGRAM_RESULT_PAIRWISE, /* /distances (queries) */
-    ENGRAM_RESULT_LABELS    /* /labels, /label_distances, /label_rows */
+    ENGRAM_RESULT_LABELS,   /* /labels, /label_distances, /label_rows */
+    ENGRAM_RESULT_COMPONENTS /* /component, /keep: engram_result_components instead of rows */
 };
 
 /* The root attributes; the writer side is in job/publish.c. Optional numbers are NAN and optional
@@ -72,6 +73,12 @@ enum engram_status engram_result_id(struct engram_result *result, bool queries, 
 /* The label of query row `row`, as engram_result_id; "" when it has none. */
 enum engram_status engram_result_label(struct engram_result *result, int64_t row, const char **text,
                                        size_t *length);
+
+/* The groups of all rows at once, in arrays of info.queries entries for the caller to free:
+ * component[i] is the row of the dataset that stands for row info.query_rows[0] + i, not above it.
+ * DATA when it is no row searched; what `keep` says is not checked. */
+enum engram_status engram_result_components(struct engram_result *result, int64_t **component,
+                                            int8_t **keep);
 
 /* Cheap look at an existing OUTPUT: its `digest` attribute, "" when there is none or the file is
  * not a finished result. Never fails loudly. */

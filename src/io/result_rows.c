@@ -295,3 +295,34 @@ enum engram_status engram_result_label(struct engram_result *result, int64_t row
 {
     return one_string(result, &result->labels, true, row, text, length);
 }
+
+enum engram_status engram_result_components(struct engram_result *result, int64_t **component,
+                                            int8_t **keep)
+{
+    ENGRAM_H5_QUIET;
+    int64_t rows = result->info.queries;
+    int64_t first = result->info.query_rows[0];
+    enum engram_status status = ENGRAM_OK;
+
+    *component = malloc(((size_t)rows + 1) * sizeof **component); /* the size was checked */
+    *keep = malloc((size_t)rows + 1);
+    if (*component == NULL || *keep == NULL) {
+        status = engram_fail(&result->log, ENGRAM_ERR_RESOURCE, "out of memory");
+    } else if (rows > 0 &&
+               (!read_slab(result->rows_set, H5T_NATIVE_INT64, 0, rows, 0, *component) ||
+                !read_slab(result->bounds_set, H5T_NATIVE_INT8, 0, rows, 0, *keep))) {
+        status = read_failure(result, "groups");
+    }
+    for (int64_t i = 0; status == ENGRAM_OK && i < rows; i++) {
+        if ((*component)[i] < first || (*component)[i] > first + i) {
+            status = bad_row(result, i, "its group is not named after a row that is not above it");
+        }
+    }
+    if (status != ENGRAM_OK) {
+        free(*component);
+        free(*keep);
+        *component = NULL;
+        *keep = NULL;
+    }
+    return status;
+}

@@ -115,8 +115,8 @@ static bool may_match(const struct engram_check *check, int64_t q, int64_t r)
            check->query_groups[q] != check->base_groups[r];
 }
 
-/* Scans the base for query `q`; returns how many rows are eligible, or -1: the query is not. */
-static int64_t scan(const struct engram_check *check, struct engram_check_room *room, int64_t q)
+int64_t engram_check_scan(const struct engram_check *check, struct engram_check_room *room,
+                          int64_t q)
 {
     double q_scale;
     double x_scale;
@@ -144,8 +144,7 @@ static double other_of(enum engram_metric metric, double value)
     return metric == ENGRAM_IP ? -value : 1 - value;
 }
 
-/* Whether a key lies within the limits: 1 yes, 0 no, -1 too near to tell. */
-static int within_limits(const struct engram_result_info *info, double key, double error)
+int engram_check_within(const struct engram_result_info *info, double key, double error)
 {
     double similarity = other_of(info->metric, key);
     int verdict = 1;
@@ -206,7 +205,7 @@ static bool check_answer(const struct engram_check *check, struct engram_check_r
     double key = room->keys[local];
     double slack = 2 * room->errors[local];
     if (!agrees(&check->info, value, key, slack, finding) ||
-        within_limits(&check->info, key, slack) == 0) {
+        engram_check_within(&check->info, key, slack) == 0) {
         return false;
     }
     /* With k, the i-th answer must be as near as the i-th of the scan. */
@@ -230,7 +229,7 @@ static int64_t missing(const struct engram_check *check, const struct engram_che
         if (isnan(room->keys[r])) {
             continue;
         }
-        int within = within_limits(&check->info, room->keys[r], 2 * room->errors[r]);
+        int within = engram_check_within(&check->info, room->keys[r], 2 * room->errors[r]);
         expected += within == 1;
         unsure += within < 0;
         absent += within == 1 && !room->answered[r];
@@ -277,7 +276,7 @@ struct engram_finding engram_check_query(const struct engram_check *check,
     if (check->info.kind == ENGRAM_RESULT_DENSE || check->info.kind == ENGRAM_RESULT_PAIRWISE) {
         return check_cells(check, room, q, count, rows, values);
     }
-    int64_t eligible = scan(check, room, q);
+    int64_t eligible = engram_check_scan(check, room, q);
     if (eligible < 0) {
         finding.errors = count;
         return finding;

@@ -39,6 +39,14 @@ struct engram_finding {
 bool engram_check_room_make(const struct engram_check *check, struct engram_check_room *room);
 void engram_check_room_free(struct engram_check_room *room);
 
+/* Scans the base for query `q`: keys and errors of the room. How many rows are eligible, or -1: the
+ * query is not finite. */
+int64_t engram_check_scan(const struct engram_check *check, struct engram_check_room *room,
+                          int64_t q);
+
+/* Whether a key lies within the limits: 1 yes, 0 no, -1 too near to tell. */
+int engram_check_within(const struct engram_result_info *info, double key, double error);
+
 /* Query `q` of the result has these `count` answers: dataset rows, best first. */
 struct engram_finding engram_check_query(const struct engram_check *check,
                                          struct engram_check_room *room, int64_t q, int64_t count,

@@ -173,6 +173,8 @@ static const struct engram_publication_kind *kind_of(enum engram_answer answer)
     case ENGRAM_ANSWER_DENSE:
     case ENGRAM_ANSWER_PAIRWISE:
         return &engram_publication_matrix;
+    case ENGRAM_ANSWER_COMPONENTS:
+        return &engram_publication_components;
     default:
         return NULL;
     }

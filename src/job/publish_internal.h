@@ -38,6 +38,7 @@ extern const struct engram_publication_kind engram_publication_knn;
 extern const struct engram_publication_kind engram_publication_pairs;
 extern const struct engram_publication_kind engram_publication_labels;
 extern const struct engram_publication_kind engram_publication_matrix;
+extern const struct engram_publication_kind engram_publication_components;
 
 /* Room for `cells` entries of rows, values and numbers each. RESOURCE, logged. */
 enum engram_status engram_publication_room(struct engram_publication *p, int64_t cells);

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/size.h"
 #include "base/team.h"
-#include "job/check.h"
+#include "job/check_components.h"
 #include "job/sets.h"
 #include "job/state.h"
 #include "job/threads.h"
@@ -27,6 +27,7 @@ struct verification {
     struct engram_source *base_source; /* they own the rows */
     struct engram_source *query_source;
     struct engram_check check;
+    struct engram_component_check groups; /* results of --components */
     int threads;
     struct engram_stage_progress reading;
     uint64_t told; /* when progress was last reported */
@@ -46,6 +47,9 @@ static enum engram_status take_answers(struct verification *v, int64_t query, st
     const int64_t *rows;
     const double *values;
     *out = (struct answers){.query = query};
+    if (v->check.info.kind == ENGRAM_RESULT_COMPONENTS) {
+        return ENGRAM_OK; /* they are there already */
+    }
     enum engram_status status = engram_result_row(v->result, query, &out->count, &rows, &values);
     if (status != ENGRAM_OK) {
         return status;
@@ -99,12 +103,28 @@ static void add_finding(struct engram_verify_report *report, const struct engram
     }
 }
 
+/* A row of a result of groups. Scans run at the same time, what they found is taken in turns. */
+static void check_group(struct verification *v, struct engram_check_room *room, int64_t q)
+{
+    int64_t eligible = engram_check_scan(&v->check, room, q);
+#pragma omp critical(engram_verify)
+    {
+        struct engram_finding finding =
+            engram_check_component(&v->check, &v->groups, room, q, eligible);
+        add_finding(v->report, &finding, q);
+    }
+}
+
 /* Checks `count` queries at once, one a thread at a time. */
 static enum engram_status check_batch(struct verification *v, struct engram_check_room *rooms,
                                       struct answers *batch, int64_t count)
 {
 #pragma omp parallel for schedule(dynamic) num_threads(v->threads)
     for (int64_t i = 0; i < count; i++) {
+        if (v->check.info.kind == ENGRAM_RESULT_COMPONENTS) {
+            check_group(v, &rooms[omp_get_thread_num()], batch[i].query);
+            continue;
+        }
         struct engram_finding finding =
             engram_check_query(&v->check, &rooms[omp_get_thread_num()], batch[i].query,
                                batch[i].count, batch[i].rows, batch[i].values);
@@ -162,6 +182,17 @@ static enum engram_status check_all(struct verification *v, struct engram_check_
     return status;
 }
 
+/* With all pairs at hand, whether chains of them hold the groups together. */
+static void check_chains(struct verification *v)
+{
+    int64_t first = -1;
+    int64_t apart = engram_check_connected(&v->check, &v->groups, &first);
+    if (apart > 0 && (v->report->first_error_query < 0 || first < v->report->first_error_query)) {
+        v->report->first_error_query = first;
+    }
+    v->report->errors += apart;
+}
+
 static enum engram_status check_results(struct verification *v, int64_t sample)
 {
     int64_t room = 4 * (int64_t)v->threads;
@@ -172,8 +203,19 @@ static enum engram_status check_results(struct verification *v, int64_t sample)
         ok = engram_check_room_make(&v->check, &rooms[t]);
     }
     enum engram_status status =
-        ok ? check_all(v, rooms, batch, room, sample)
+        ok ? ENGRAM_OK
            : engram_fail(&v->options->log, ENGRAM_ERR_RESOURCE, "not enough memory to verify");
+    if (status == ENGRAM_OK && v->check.info.kind == ENGRAM_RESULT_COMPONENTS) {
+        status = engram_component_check_make(v->result, v->check.info.queries, &v->options->log,
+                                             &v->groups);
+    }
+    if (status == ENGRAM_OK) {
+        status = check_all(v, rooms, batch, room, sample);
+    }
+    if (status == ENGRAM_OK && v->check.info.kind == ENGRAM_RESULT_COMPONENTS &&
+        v->report->queries_checked == v->check.info.queries) {
+        check_chains(v);
+    }
     for (int t = 0; rooms != NULL && t < v->threads; t++) {
         engram_check_room_free(&rooms[t]);
     }
@@ -265,7 +307,8 @@ static enum engram_status resolve(struct verification *v)
     job.all = info->kind == ENGRAM_RESULT_DENSE;
     job.pairwise = info->kind == ENGRAM_RESULT_PAIRWISE;
     job.k = info->k == INT64_MAX || info->kind == ENGRAM_RESULT_LABELS ? 0 : info->k;
-    job.max_distance_given = info->kind == ENGRAM_RESULT_PAIRS;
+    job.components = info->kind == ENGRAM_RESULT_COMPONENTS;
+    job.max_distance_given = info->kind == ENGRAM_RESULT_PAIRS || job.components;
     job.max_distance = INFINITY;
     const char *const base_path = info->base_path;
     if (job.base_count == 0) {
@@ -343,6 +386,7 @@ enum engram_status engram_job_verify(const struct engram_job_options *options, i
     enum engram_status status = verify(&v, sample);
     engram_source_close(v.base_source);
     engram_source_close(v.query_source);
+    engram_component_check_free(&v.groups);
     engram_result_close(v.result);
     engram_inputs_free(&v.inputs);
     return status;
