@@ -108,6 +108,9 @@ struct engram_job_report {
     int64_t dim;
     enum engram_dtype base_dtype; /* as searched: float32 or float64 */
     uint64_t answers;             /* neighbours or pairs written */
+    int64_t kept_rows;            /* groups: rows that stand for one, ... */
+    int64_t groups;               /* ... groups of two rows or more, ... */
+    int64_t largest_group;        /* ... rows of the largest */
     double read_seconds;
     double search_seconds; /* packing included */
     double write_seconds;

@@ -162,6 +162,10 @@ static void print_decision(const struct engram_inputs *inputs)
         printf("a %s for %s, %s", inputs->similarity ? "similarity" : "distance",
                inputs->answer == ENGRAM_ANSWER_DENSE ? "every pair" : "each row and the same row",
                inputs->float64 ? "float64" : "float32");
+    } else if (inputs->answer == ENGRAM_ANSWER_LABELS) {
+        fputs("the label of the nearest labelled row of every query", stdout);
+    } else if (inputs->answer == ENGRAM_ANSWER_COMPONENTS) {
+        fputs("groups that chains of pairs connect", stdout);
     } else if (inputs->k != INT64_MAX) {
         printf("the %lld nearest of every query", (long long)inputs->k);
     } else {

@@ -189,6 +189,9 @@ static enum engram_status print_rows(struct engram_show *show)
     if (status != ENGRAM_OK) {
         return status;
     }
+    if (show->info.kind == ENGRAM_RESULT_COMPONENTS) {
+        return engram_show_groups(show, rows);
+    }
     engram_show_title(show);
     /* A reader that went away (head) ends it; main tells of other errors. */
     for (int64_t i = 0; i < rows && status == ENGRAM_OK && !ferror(stdout); i++) {

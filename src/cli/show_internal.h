@@ -42,4 +42,8 @@ enum engram_status engram_show_row(const struct engram_show *show, int64_t row);
 /* The same for labels. */
 enum engram_status engram_show_label(const struct engram_show *show, int64_t row);
 
+/* The groups that the picked rows are in; without picks the `rows` largest, or with --tsv what is
+ * known of the first `rows` rows. */
+enum engram_status engram_show_groups(const struct engram_show *show, int64_t rows);
+
 #endif

@@ -35,8 +35,12 @@ void engram_show_title(const struct engram_show *show)
                labels ? "\tbase_row\tbase_id" : "");
         return;
     }
-    printf("%" PRId64 " %s, %s %s", info->queries, info->queries == 1 ? "query" : "queries", name,
-           engram_show_value_name(show));
+    bool groups = info->kind == ENGRAM_RESULT_COMPONENTS;
+    const char *noun = groups               ? info->queries == 1 ? "row" : "rows"
+                       : info->queries == 1 ? "query"
+                                            : "queries";
+
+    printf("%" PRId64 " %s, %s %s", info->queries, noun, name, engram_show_value_name(show));
     if (info->kind == ENGRAM_RESULT_DENSE) {
         printf(" to %" PRId64 " base rows", info->base_rows[1] - info->base_rows[0]);
     } else if (info->kind == ENGRAM_RESULT_PAIRWISE) {
@@ -53,7 +57,7 @@ void engram_show_title(const struct engram_show *show)
     if (!isnan(info->min_similarity)) {
         printf(", similarity at least %g", info->min_similarity);
     }
-    if (info->self && !is_matrix(show)) {
+    if (info->self && !is_matrix(show) && !groups) {
         fputs(", no row with itself", stdout);
     }
     putchar('\n');

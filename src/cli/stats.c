@@ -114,6 +114,11 @@ static void json_job(struct json *json, const struct engram_cli_summary *summary
     json_signed(json, "dimensions", report->dim);
     json_text(json, "dtype", engram_dtype_name(report->base_dtype));
     json_unsigned(json, "answers", report->answers);
+    if (report->answer == ENGRAM_ANSWER_COMPONENTS) {
+        json_signed(json, "kept_rows", report->kept_rows);
+        json_signed(json, "groups", report->groups);
+        json_signed(json, "largest_group", report->largest_group);
+    }
 }
 
 static void json_search(struct json *json, const struct engram_cli_summary *summary)

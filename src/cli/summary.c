@@ -122,9 +122,27 @@ static void append_answers(struct text *text, const struct engram_cli_summary *s
         append(text,
                report->answer == ENGRAM_ANSWER_DENSE ? ", one of every pair" : ", row by row");
         return;
-    default:
+    case ENGRAM_ANSWER_LABELS:
+        append_count(text, report->answers, "label", "labels");
+        return;
+    case ENGRAM_ANSWER_COMPONENTS:
+        append_count(text, (uint64_t)report->groups, "group", "groups");
+        append(text, " of two rows or more");
+        return;
+    case ENGRAM_ANSWER_KNN:
         append_count(text, report->answers, "neighbour", "neighbours");
     }
+}
+
+static void append_groups(struct text *text, const struct engram_job_report *report)
+{
+    append(text, "  groups   ");
+    append_count(text, (uint64_t)report->kept_rows, "row", "rows");
+    append(text, " kept, the largest group has ");
+    append_count(text, (uint64_t)report->largest_group, "row", "rows");
+    append(text, report->largest_group > 2
+                     ? "; chains of near pairs may join rows that are far apart\n"
+                     : "\n");
 }
 
 static void append_question(struct text *text, const struct engram_cli_summary *summary)
@@ -136,7 +154,7 @@ static void append_question(struct text *text, const struct engram_cli_summary *
     append_escaped(text, report->metric_reason);
     append(text, ")\n  answers  ");
     append_answers(text, summary);
-    if (report->k != INT64_MAX) {
+    if (report->k != INT64_MAX && report->answer != ENGRAM_ANSWER_LABELS) {
         append(text, ", k = %lld", (long long)report->k);
     }
     if (job->max_distance_given) {
@@ -146,6 +164,9 @@ static void append_question(struct text *text, const struct engram_cli_summary *
         append(text, ", similarity >= %.9g", job->min_similarity);
     }
     append(text, "\n");
+    if (report->answer == ENGRAM_ANSWER_COMPONENTS) {
+        append_groups(text, report);
+    }
 }
 
 const char *engram_cli_filter_name(enum engram_filter filter)

@@ -11,9 +11,9 @@
 enum engram_result_kind {
     ENGRAM_RESULT_KNN,
     ENGRAM_RESULT_PAIRS,
-    ENGRAM_RESULT_DENSE,    /* /distances (queries, base rows searched) */
-    ENGRAM_RESULT_PAIRWISE, /* /distances (queries) */
-    ENGRAM_RESULT_LABELS,   /* /labels, /label_distances, /label_rows */
+    ENGRAM_RESULT_DENSE,     /* /distances (queries, base rows searched) */
+    ENGRAM_RESULT_PAIRWISE,  /* /distances (queries) */
+    ENGRAM_RESULT_LABELS,    /* /labels, /label_distances, /label_rows */
     ENGRAM_RESULT_COMPONENTS /* /component, /keep: engram_result_components instead of rows */
 };
 

@@ -12,7 +12,8 @@ struct engram_component_check {
     int64_t *possible; /* [rows] a forest of the pairs that may be within the limits */
 };
 
-/* Takes over the groups of a result. Errors: as engram_result_components. To be freed in any case. */
+/* Takes over the groups of a result. Errors: as engram_result_components. To be freed in any case.
+ */
 enum engram_status engram_component_check_make(struct engram_result *result, int64_t rows,
                                                const struct engram_log *log,
                                                struct engram_component_check *groups);

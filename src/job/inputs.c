@@ -421,7 +421,9 @@ enum engram_status engram_inputs_resolve(const struct engram_job_options *option
         status = choose_rows(options, "--base-rows", options->base_rows, &inputs->base);
     }
     if (status == ENGRAM_OK) {
-        status = choose_rows(options, "--query-rows", options->query_rows, &inputs->queries);
+        bool groups = inputs->answer == ENGRAM_ANSWER_COMPONENTS; /* one set, one range */
+        status = choose_rows(options, "--query-rows",
+                             groups ? options->base_rows : options->query_rows, &inputs->queries);
     }
     if (status == ENGRAM_OK) {
         status = engram_inputs_choose_ids(options, inputs);

@@ -141,6 +141,10 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
     }
     plan->rows_bytes = engram_saturating_add(plan->rows_bytes, engram_row_data_bytes(inputs));
     plan->answer_bytes = engram_plan_spools(inputs) ? 0 : answer_bytes(plan, inputs->k);
+    if (inputs->answer == ENGRAM_ANSWER_COMPONENTS) { /* of every row its group, and a forest */
+        plan->answer_bytes =
+            engram_saturating_mul(plan->base_rows, sizeof(int64_t) + sizeof(uint32_t));
+    }
     const bool pairwise = inputs->answer == ENGRAM_ANSWER_PAIRWISE;
     if (pairwise || inputs->answer == ENGRAM_ANSWER_DENSE) {
         plan_matrix(inputs, plan);

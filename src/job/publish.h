@@ -10,6 +10,7 @@
 /* The answers of a job: partials of consecutive query ranges, and pairs that may be more than
  * memory holds. */
 struct engram_answers {
+    int64_t *component; /* groups: of every query row, the row that stands for it; no partials */
     struct engram_partial *parts;
     int64_t count;
     struct engram_spool *spool; /* NULL: all answers are in the partials; else none is */

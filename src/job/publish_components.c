@@ -8,8 +8,8 @@ enum { COMPONENT, KEEP };
 
 static enum engram_status declare(struct engram_publication *p)
 {
-    enum engram_status status = engram_publication_declare(
-        p, COMPONENT, "/component", ENGRAM_OUT_I64, 1, &p->queries);
+    enum engram_status status =
+        engram_publication_declare(p, COMPONENT, "/component", ENGRAM_OUT_I64, 1, &p->queries);
     if (status == ENGRAM_OK) {
         status = engram_publication_declare(p, KEEP, "/keep", ENGRAM_OUT_BOOL, 1, &p->queries);
     }

@@ -10,24 +10,6 @@
 
 #define DEFAULT_K 10
 
-/* Options that this version knows but does not have yet. */
-static enum engram_status check_available(const struct engram_job_options *options)
-{
-    const struct {
-        bool given;
-        const char *name;
-    } later[] = {
-        {options->components, "--components"},
-    };
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
-        if (later[i].given) {
-            return engram_fail(&options->log, ENGRAM_ERR_USAGE,
-                               "option %s is not available in this version", later[i].name);
-        }
-    }
-    return ENGRAM_OK;
-}
-
 /* The options that ask for a kind of answer of their own, of which there can be one. */
 static enum engram_status choose_answer(const struct engram_job_options *options,
                                         struct engram_inputs *inputs)
@@ -85,6 +67,7 @@ static enum engram_status check_combination(const struct engram_job_options *opt
         {groups && options->similarity, "--similarity"},
         {groups && options->float64, "--float64"},
         {groups && options->queries != NULL, "--queries"},
+        {groups && (options->query_rows[0] != 0 || options->query_rows[1] != -1), "--query-rows"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         if (pairs[i].wrong) {
@@ -140,9 +123,6 @@ enum engram_status engram_question_limits(const struct engram_job_options *optio
     enum engram_status status = choose_answer(options, inputs);
     if (status == ENGRAM_OK) {
         status = check_combination(options, inputs);
-    }
-    if (status == ENGRAM_OK) {
-        status = check_available(options);
     }
     inputs->k = choose_k(options, inputs->answer);
     inputs->similarity = options->similarity;

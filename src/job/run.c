@@ -266,6 +266,8 @@ static enum engram_status compute(struct engram_job_state *job)
         return engram_job_dense(job);
     case ENGRAM_ANSWER_PAIRWISE:
         return engram_job_pairwise(job);
+    case ENGRAM_ANSWER_COMPONENTS:
+        return engram_job_components(job);
     default:
         return compute_answers(job);
     }
@@ -333,6 +335,7 @@ enum engram_status engram_job_run(const struct engram_job_options *options,
         engram_partial_free(&job.answers.parts[i]);
     }
     free(job.answers.parts);
+    free(job.answers.component);
     engram_spool_free(job.answers.spool);
     free(job.folder);
     engram_source_close(job.query_source);

@@ -79,6 +79,9 @@ enum engram_status engram_job_publish(struct engram_job_state *job);
 enum engram_status engram_job_dense(struct engram_job_state *job);
 enum engram_status engram_job_pairwise(struct engram_job_state *job);
 
+/* ---- run_components.c: search and publication of duplicate groups */
+enum engram_status engram_job_components(struct engram_job_state *job);
+
 /* Before anything is read: OUTPUT is no input, and it can be created, or (`*finished`) it is this
  * job's result already. CANT_CREATE, PERMISSION, USAGE; or as reading the input. */
 enum engram_status engram_check_output(struct engram_job_state *job, bool *finished);

@@ -300,7 +300,9 @@ static enum engram_status resolve(struct verification *v)
     struct engram_job_options job = *v->options;
     const struct engram_result_info *info = &v->check.info;
     memcpy(job.base_rows, info->base_rows, sizeof job.base_rows);
-    memcpy(job.query_rows, info->query_rows, sizeof job.query_rows);
+    if (info->kind != ENGRAM_RESULT_COMPONENTS) { /* there they are the base's */
+        memcpy(job.query_rows, info->query_rows, sizeof job.query_rows);
+    }
     job.metric_given = true;
     job.metric = info->metric;
     job.self = info->self;

@@ -6,5 +6,4 @@ done
 for option in --memory=4G --shard=1/2 --sha=1/2; do
     try_quietly $option words.h5 out.h5
 done
-try_quietly --components --max-distance 1 words.h5 out.h5
 outputs
