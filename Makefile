@@ -206,8 +206,8 @@ $(BUILD)/obj/sources: FORCE
 $(BUILD)/obj/io/%.o: cflags += $(cflags_io)
 $(BUILD)/obj/io/codec.o: cflags += $(patsubst -I%,-isystem %,$(libdeflate_cflags))
 ifneq ($(is_x86_64),)
-$(BUILD)/obj/kernels/avx2.o $(BUILD)/obj/kernels/avx2_pack.o: cflags += $(isa_avx2)
-$(BUILD)/obj/kernels/avx512.o $(BUILD)/obj/kernels/avx512_pack.o: cflags += $(isa_avx512)
+$(BUILD)/obj/kernels/avx2.o $(BUILD)/obj/kernels/avx2_pack.o $(BUILD)/obj/kernels/avx2_bits.o: cflags += $(isa_avx2)
+$(BUILD)/obj/kernels/avx512.o $(BUILD)/obj/kernels/avx512_pack.o $(BUILD)/obj/kernels/avx512_bits.o: cflags += $(isa_avx512)
 endif
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)

@@ -28,7 +28,7 @@ flags="-std=c11 -O2 -g -fopenmp -ffp-contract=off -fno-fast-math -fno-math-errno
 flags="$flags -isystem tests/simde -Wall -Wextra -Wno-psabi -Werror"
 # shellcheck disable=SC2086 # a list of words
 "$CC" $flags -DCROSSCHECK_SET=engram_kernels_avx512 -o "$BUILD/crosscheck" \
-    tests/kernels/crosscheck.c src/kernels/avx512.c src/kernels/avx512_pack.c \
+    tests/kernels/crosscheck.c src/kernels/avx512.c src/kernels/avx512_pack.c src/kernels/avx512_bits.c \
     src/kernels/portable.c src/kernels/selftest.c -lm
 # No instruction of AVX-512 came in by another way.
 if objdump -d "$BUILD/crosscheck" | grep -q '%zmm'; then

@@ -97,7 +97,8 @@ for file in src/*/*.c src/*/*.h; do
         forbid "$file" "$(include_of '(zlib|libdeflate)\.h')" "compression belongs to src/io/codec.c"
     case $file in
     src/kernels/avx2.c | src/kernels/avx512.c | src/kernels/neon.c | src/kernels/sve.c) ;;
-    src/kernels/avx2_pack.c | src/kernels/avx512_pack.c) ;;
+    src/kernels/avx2_pack.c | src/kernels/avx512_pack.c | \
+        src/kernels/avx2_bits.c | src/kernels/avx512_bits.c) ;;
     *)
         forbid "$file" "$(include_of '([a-z0-9]*intrin|arm_[a-z]*)\.h')" \
             "intrinsics belong to one file per instruction set in src/kernels"

@@ -91,7 +91,8 @@ enum engram_filter {
     ENGRAM_FILTER_CANONICAL = 1, /* every pair by its canonical score */
     ENGRAM_FILTER_F32 = 2,       /* a float32 tile with a proven bound, survivors rescored */
     ENGRAM_FILTER_INT = 3,       /* a tile of small integer codes, likewise */
-    ENGRAM_FILTER_PREFIX = 4     /* the same for a few leading principal axes of the base */
+    ENGRAM_FILTER_PREFIX = 4,    /* the same for a few leading principal axes of the base */
+    ENGRAM_FILTER_BITS = 5       /* a tile that counts bits: what AUTO means for rows of bits */
 };
 
 /* Vectors in the caller's memory, row-major; native byte order. */

@@ -180,6 +180,8 @@ const char *engram_cli_filter_name(enum engram_filter filter)
         return "f32";
     case ENGRAM_FILTER_INT:
         return "int";
+    case ENGRAM_FILTER_BITS:
+        return "bits";
     case ENGRAM_FILTER_PREFIX:
         return "prefix";
     }

@@ -39,6 +39,9 @@ static uint64_t packed_bytes(const struct engram_plan *plan, const struct engram
     if (rows > ENGRAM_ROWS_MAX || plan->dim > ENGRAM_DIM_MAX) {
         return bytes;
     }
+    if (plan->filter == ENGRAM_FILTER_BITS) {
+        return engram_saturating_add(bytes, engram_bit_pack_bytes(kernels, rows, plan->dim));
+    }
     if (plan->filter == ENGRAM_FILTER_F32) {
         return engram_saturating_add(bytes,
                                      engram_f32_pack_bytes(kernels, metric, rows, plan->dim));

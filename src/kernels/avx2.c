@@ -1,5 +1,6 @@
 /* AVX2 + FMA. */
 #include "kernels/bits_loops.h"
+#include "kernels/bits_x86.h"
 #include "kernels/pack_x86.h"
 #include "kernels/sets.h"
 
@@ -496,6 +497,9 @@ const struct engram_kernels engram_kernels_avx2 = {
     .canonical_tile = CANONICAL_TILES,
     .bits_pairs = BITS_PAIRS,
     .bits_tile = BITS_TILES,
+    .bit_tile = engram_avx2_bit_tile,
+    .bit_queries = ENGRAM_AVX2_BIT_QUERIES,
+    .bit_rows = ENGRAM_X86_BIT_ROWS,
     .f32_tile = f32_tile,
     .l1_tile = l1_tile,
     .f32_queries = QUERIES,

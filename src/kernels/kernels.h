@@ -161,6 +161,33 @@ typedef size_t (*engram_int_tile_fn)(const struct engram_int_strip *args,
 typedef void (*engram_f32_look_fn)(const struct engram_base_rows *rows, size_t count, size_t dim,
                                    uint32_t *tops, double *self_products);
 
+/* One strip of `bit_queries` queries against `panel_count` panels of `bit_rows` rows of bits.
+ *   strip    uint8 [2 * bytes][bit_queries]: of each byte of a query the low, then the high half,
+ *            times 16
+ *   panels   uint8 [panel_count][bytes][bit_rows]; bits past the dimension are 0
+ *   sizes    uint16 [panel_count][bit_rows]
+ *   level, slope  uint16 [bit_queries]
+ * What is counted: bits set in both (op COMMON), or positions, out of 8 * bytes, at which both are
+ * alike (op DIFFERENT). A pair is appended as by f32_tile, if its row is live, unless
+ *     count * 2^shift < min(65535, level[q] + (slope[q] * sizes[r] >> 16)).
+ * All sets agree exactly. 8 * bytes * 2^shift is below 65536. */
+struct engram_bit_strip {
+    enum engram_bit_op op;
+    int shift;
+    const uint8_t *strip;
+    const uint8_t *panels;
+    const uint16_t *sizes;
+    const uint16_t *level;
+    const uint16_t *slope;
+    const uint8_t *live;
+    size_t bytes;
+    size_t panel_count;
+    uint32_t first_query;
+    uint32_t first_row;
+};
+typedef size_t (*engram_bit_tile_fn)(const struct engram_bit_strip *args,
+                                     struct engram_candidate *out);
+
 /* Packing for int_tile, float32 rows (search/pack_int.c).
  * centre: out[i] = (row[i] - mean[i]) * factor - centre[i], every operation rounded to float32,
  * with |out|^2, out . centre and the largest magnitude. Arrays of `dim` elements.
@@ -223,6 +250,9 @@ struct engram_kernels {
     engram_canonical_tile_fn canonical_tile[ENGRAM_OPS][ENGRAM_WORK_TYPES];
     engram_bits_pairs_fn bits_pairs[ENGRAM_BIT_OPS];
     engram_bits_tile_fn bits_tile[ENGRAM_BIT_OPS];
+    engram_bit_tile_fn bit_tile;
+    size_t bit_queries; /* queries of a strip */
+    size_t bit_rows;    /* rows of a panel, a multiple of 8 that divides 64 */
     engram_f32_tile_fn f32_tile;
     engram_f32_tile_fn l1_tile;
     size_t f32_queries; /* queries of a strip */
@@ -244,6 +274,8 @@ struct engram_kernels {
 #define ENGRAM_F32_ROWS_MAX 32
 #define ENGRAM_INT_QUERIES_MAX 16
 #define ENGRAM_INT_ROWS_MAX 64
+#define ENGRAM_BIT_QUERIES_MAX 16
+#define ENGRAM_BIT_ROWS_MAX 64
 
 /* The table called `name`; NULL: the environment's ENGRAM_ISA, else the best that this CPU and
  * operating system can run. USAGE, with a message that lists the names, when there is no such

@@ -1,4 +1,5 @@
 /* NEON (Advanced SIMD), which every AArch64 CPU has. */
+#include "kernels/bit_table.h"
 #include "kernels/bits_loops.h"
 #include "kernels/pack_loops.h"
 #include "kernels/sets.h"
@@ -271,6 +272,86 @@ static size_t l1_tile(const struct engram_f32_strip *args, struct engram_candida
     return float_tile(ENGRAM_OP_ABSDIFF, args, out);
 }
 
+/* Rows of bits, 4 x 32: tbl looks up 16 half-bytes at once. 8 accumulators, 4 registers of
+ * half-bytes and a line of the table. */
+#define BIT_QUERIES 4
+#define BIT_ROWS 32
+
+/* Adds the counts of `bytes` (at most BIT_RUN) bytes to the 16-bit counts of rows 0-7, 8-15, .. */
+INLINE void bit_add_run(const uint8_t *table, const uint8_t *strip, const uint8_t *panel,
+                        size_t bytes, uint16x8_t wide[BIT_QUERIES][4])
+{
+    uint8x16_t sums[BIT_QUERIES][2];
+    for (size_t q = 0; q < BIT_QUERIES; q++) {
+        sums[q][0] = vdupq_n_u8(0);
+        sums[q][1] = vdupq_n_u8(0);
+    }
+    for (size_t b = 0; b < bytes; b++) {
+        uint8x16_t rows[2] = {vld1q_u8(panel + b * BIT_ROWS), vld1q_u8(panel + b * BIT_ROWS + 16)};
+        for (size_t high = 0; high < 2; high++) {
+            const uint8_t *query = strip + (2 * b + high) * BIT_QUERIES;
+            uint8x16_t halves[2];
+            for (size_t h = 0; h < 2; h++) {
+                halves[h] = high ? vshrq_n_u8(rows[h], 4) : vandq_u8(rows[h], vdupq_n_u8(15));
+            }
+            for (size_t q = 0; q < BIT_QUERIES; q++) {
+                uint8x16_t counts = vld1q_u8(table + query[q]);
+                sums[q][0] = vaddq_u8(sums[q][0], vqtbl1q_u8(counts, halves[0]));
+                sums[q][1] = vaddq_u8(sums[q][1], vqtbl1q_u8(counts, halves[1]));
+            }
+        }
+    }
+    for (size_t q = 0; q < BIT_QUERIES; q++) {
+        for (size_t h = 0; h < 2; h++) {
+            wide[q][2 * h] = vaddw_u8(wide[q][2 * h], vget_low_u8(sums[q][h]));
+            wide[q][2 * h + 1] = vaddw_high_u8(wide[q][2 * h + 1], sums[q][h]);
+        }
+    }
+}
+
+/* Bits of the eight rows that survive. */
+INLINE uint32_t bit_survivors(const struct engram_bit_strip *args, size_t q, uint16x8_t count,
+                              const uint16_t *sizes)
+{
+    static const uint16_t BITS[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+    uint16x8_t size = vld1q_u16(sizes);
+    uint16x4_t slope = vdup_n_u16(args->slope[q]);
+    uint16x4_t low = vshrn_n_u32(vmull_u16(vget_low_u16(size), slope), 16);
+    uint16x4_t high = vshrn_n_u32(vmull_u16(vget_high_u16(size), slope), 16);
+    uint16x8_t need = vqaddq_u16(vdupq_n_u16(args->level[q]), vcombine_u16(low, high));
+    uint16x8_t shifted = vshlq_u16(count, vdupq_n_s16((int16_t)args->shift));
+    return vaddvq_u16(vandq_u16(vld1q_u16(BITS), vcgeq_u16(shifted, need)));
+}
+
+static size_t bit_tile(const struct engram_bit_strip *args, struct engram_candidate *out)
+{
+    const uint8_t *table = BIT_TABLES[args->op];
+    size_t found = 0;
+    for (size_t p = 0; p < args->panel_count; p++) {
+        const uint8_t *panel = args->panels + p * args->bytes * BIT_ROWS;
+        uint16x8_t wide[BIT_QUERIES][4];
+        uint32_t live;
+
+        memset(wide, 0, sizeof wide);
+        for (size_t b = 0; b < args->bytes;) {
+            size_t run = bit_run(args->bytes - b);
+            bit_add_run(table, args->strip + 2 * b * BIT_QUERIES, panel + b * BIT_ROWS, run, wide);
+            b += run;
+        }
+        memcpy(&live, args->live + p * 4, sizeof live);
+        for (size_t q = 0; q < BIT_QUERIES; q++) {
+            uint32_t rows = 0;
+            for (size_t i = 0; i < 4; i++) {
+                const uint16_t *sizes = args->sizes + p * BIT_ROWS + 8 * i;
+                rows |= bit_survivors(args, q, wide[q][i], sizes) << (8 * i);
+            }
+            found += bit_emit(rows & live, args->first_query + (uint32_t)q,
+                              args->first_row + (uint32_t)(p * BIT_ROWS), out + found);
+        }
+    }
+    return found;
+}
+
 /* Integer tile, 3 x 8. Base codes stay below 128, so that they are signed codes too, and smlal
  * adds one product at a time to 16 bits; WIDEN groups fit there before they must be added into
  * 32 bits:
@@ -470,6 +551,9 @@ const struct engram_kernels engram_kernels_neon = {
     .canonical_tile = CANONICAL_TILES,
     .bits_pairs = BITS_PAIRS,
     .bits_tile = BITS_TILES,
+    .bit_tile = bit_tile,
+    .bit_queries = BIT_QUERIES,
+    .bit_rows = BIT_ROWS,
     .f32_tile = f32_tile,
     .l1_tile = l1_tile,
     .f32_queries = QUERIES,

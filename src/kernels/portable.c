@@ -136,6 +136,69 @@ static size_t l1_tile(const struct engram_f32_strip *args, struct engram_candida
     return float_tile(ENGRAM_OP_ABSDIFF, args, out);
 }
 
+#define BIT_QUERIES 4
+#define BIT_ROWS 8
+
+/* The count of each of eight bytes, in it: neighbours added, then pairs, then halves. */
+static inline uint64_t byte_counts(uint64_t v)
+{
+    v -= v >> 1 & 0x5555555555555555U;
+    v = (v & 0x3333333333333333U) + (v >> 2 & 0x3333333333333333U);
+    return (v + (v >> 4)) & 0x0f0f0f0f0f0f0f0fU;
+}
+
+/* Counts of one strip against one panel: eight rows are the bytes of a word. */
+static void bit_counts(const struct engram_bit_strip *args, const uint8_t *panel,
+                       uint32_t counts[BIT_QUERIES][BIT_ROWS])
+{
+    const size_t run = 31; /* bytes whose counts fit into 8 bits */
+    memset(counts, 0, BIT_QUERIES * sizeof counts[0]);
+    for (size_t first = 0; first < args->bytes; first += run) {
+        size_t last = args->bytes - first < run ? args->bytes : first + run;
+        uint64_t sums[BIT_QUERIES] = {0};
+        uint8_t bytes[8];
+        for (size_t b = first; b < last; b++) {
+            uint64_t rows;
+            memcpy(&rows, panel + b * BIT_ROWS, sizeof rows);
+            for (size_t q = 0; q < BIT_QUERIES; q++) {
+                const uint8_t *halves = args->strip + 2 * b * BIT_QUERIES + q;
+                uint64_t query = (uint64_t)(halves[BIT_QUERIES] | halves[0] >> 4);
+                query *= 0x0101010101010101U;
+                sums[q] +=
+                    byte_counts(args->op == ENGRAM_BIT_COMMON ? rows & query : ~(rows ^ query));
+            }
+        }
+        for (size_t q = 0; q < BIT_QUERIES; q++) {
+            memcpy(bytes, &sums[q], sizeof bytes);
+            for (size_t r = 0; r < BIT_ROWS; r++) {
+                counts[q][r] += bytes[r];
+            }
+        }
+    }
+}
+
+static size_t bit_tile(const struct engram_bit_strip *args, struct engram_candidate *out)
+{
+    size_t found = 0;
+    for (size_t p = 0; p < args->panel_count; p++) {
+        uint32_t counts[BIT_QUERIES][BIT_ROWS];
+        bit_counts(args, args->panels + p * args->bytes * BIT_ROWS, counts);
+        for (size_t q = 0; q < BIT_QUERIES; q++) {
+            for (size_t r = 0; r < BIT_ROWS; r++) {
+                uint32_t size = args->sizes[p * BIT_ROWS + r];
+                uint32_t need = args->level[q] + (args->slope[q] * size >> 16);
+                need = need < 65535 ? need : 65535;
+                if (counts[q][r] << args->shift >= need && (args->live[p] >> r & 1) != 0) {
+                    out[found].query = args->first_query + (uint32_t)q;
+                    out[found].row = args->first_row + (uint32_t)(p * BIT_ROWS + r);
+                    found++;
+                }
+            }
+        }
+    }
+    return found;
+}
+
 /* Whether one pair of the integer tile survives. */
 static bool int_survives(const struct engram_int_strip *args, size_t panel, size_t q, size_t r,
                          int32_t sum)
@@ -226,6 +289,9 @@ const struct engram_kernels engram_kernels_portable = {
     .canonical_tile = CANONICAL_TILES,
     .bits_pairs = BITS_PAIRS,
     .bits_tile = BITS_TILES,
+    .bit_tile = bit_tile,
+    .bit_queries = BIT_QUERIES,
+    .bit_rows = BIT_ROWS,
     .f32_tile = f32_tile,
     .l1_tile = l1_tile,
     .f32_queries = QUERIES,

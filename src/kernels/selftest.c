@@ -349,6 +349,69 @@ static bool products_good(const struct engram_kernels *set)
     return memcmp(out, expected, sizeof out) == 0;
 }
 
+#define BYTES ((size_t)35) /* more than a run of 8-bit counts */
+
+/* Rows of bits, some of them full, so that 8-bit counts come to their end. */
+static bool bits_good(const struct engram_kernels *set, enum engram_bit_op op)
+{
+    _Alignas(64) uint8_t strip[2 * BYTES * ENGRAM_BIT_QUERIES_MAX];
+    _Alignas(64) uint8_t panels[PANELS * BYTES * ENGRAM_BIT_ROWS_MAX];
+    _Alignas(64) uint16_t sizes[ROWS_MAX];
+    uint16_t level[QUERIES_MAX];
+    uint16_t slope[QUERIES_MAX];
+    int64_t limit[QUERIES_MAX];
+    struct answer answer;
+    size_t width = set->bit_queries;
+    size_t height = set->bit_rows;
+    size_t rows = PANELS * height;
+    uint64_t state = 7 + (uint64_t)op;
+
+    if (width > ENGRAM_BIT_QUERIES_MAX || rows == 0 || rows > ROWS_MAX) {
+        return false;
+    }
+    memset(&answer.sum, 0, sizeof answer.sum);
+    set_live(&answer, &state);
+    for (size_t i = 0; i < BYTES * width; i++) {
+        uint8_t byte = i % width == 0 ? 0xff : (uint8_t)next(&state);
+        strip[i / width * 2 * width + i % width] = (uint8_t)(byte << 4);
+        strip[(i / width * 2 + 1) * width + i % width] = byte & 0xf0;
+    }
+    for (size_t i = 0; i < rows * BYTES; i++) {
+        size_t row = i / (BYTES * height) * height + i % height;
+        panels[i] = row % 8 == 5 ? 0xff : (uint8_t)next(&state);
+        for (size_t q = 0; q < width; q++) {
+            const uint8_t *halves = strip + i / height % BYTES * 2 * width + q;
+            uint8_t query = (uint8_t)(halves[width] | halves[0] >> 4);
+            unsigned bits = op == ENGRAM_BIT_COMMON ? query & panels[i] : query ^ panels[i] ^ 0xffU;
+            answer.sum[q][row] += (int64_t)__builtin_popcount(bits) << 3;
+        }
+    }
+    for (size_t q = 0; q < width; q++) {
+        slope[q] = (uint16_t)(q % 2 == 0 ? 0 : next(&state) >> 16);
+        for (size_t r = 0; r < rows; r++) {
+            sizes[r] = (uint16_t)(97 * r % 1000);
+            answer.sum[q][r] -= (int64_t)((uint32_t)slope[q] * sizes[r] >> 16);
+        }
+        limit[q] = answer.sum[q][(7 * q + 3) % rows];
+        limit[q] = limit[q] < 0 ? 0 : limit[q];
+        level[q] = (uint16_t)limit[q];
+    }
+    struct engram_bit_strip args = {.op = op,
+                                    .shift = 3,
+                                    .strip = strip,
+                                    .panels = panels,
+                                    .sizes = sizes,
+                                    .level = level,
+                                    .slope = slope,
+                                    .live = answer.live,
+                                    .bytes = BYTES,
+                                    .panel_count = PANELS,
+                                    .first_query = FIRST_QUERY,
+                                    .first_row = FIRST_ROW};
+    size_t count = set->bit_tile(&args, answer.out);
+    return answer_good(&answer, limit, width, rows, count);
+}
+
 static bool all_good(const struct engram_kernels *set)
 {
     static const size_t dims[] = {1, 7, 8, 13, 32, DIM};
@@ -372,7 +435,8 @@ static bool all_good(const struct engram_kernels *set)
             return false;
         }
     }
-    return f32_good(set, false) && f32_good(set, true) && products_good(set);
+    return bits_good(set, ENGRAM_BIT_DIFFERENT) && bits_good(set, ENGRAM_BIT_COMMON) &&
+           f32_good(set, false) && f32_good(set, true) && products_good(set);
 }
 
 bool engram_kernels_selftest(const struct engram_kernels *set)

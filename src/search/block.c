@@ -85,6 +85,10 @@ static void load_bits(struct engram_block *b, size_t q, const void *row)
         prepared->kernels->bits_tile[ENGRAM_BIT_COMMON](&one, 1, &self, 1, prepared->dim,
                                                         &b->self_products[q]);
     }
+    if (context->filter != NULL) {
+        const struct engram_query_view view = {NULL, b->self_products[q], 1, words};
+        context->filter->load(b->filtered, q, &view);
+    }
 }
 
 /* Widens, checks, scales and packs the queries. */
@@ -113,7 +117,7 @@ static void load_queries(struct engram_block *b)
                 &one, 1, &self, 1, prepared->dim, &b->self_products[q]);
         }
         if (look.finite && context->filter != NULL) {
-            const struct engram_query_view view = {wide, b->self_products[q], look.largest};
+            const struct engram_query_view view = {wide, b->self_products[q], look.largest, NULL};
             context->filter->load(b->filtered, q, &view);
         }
     }

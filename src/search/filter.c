@@ -19,6 +19,8 @@ const struct engram_filter_ops *engram_filter_ops(enum engram_filter filter)
     case ENGRAM_FILTER_INT:
     case ENGRAM_FILTER_PREFIX:
         return &engram_int_filter;
+    case ENGRAM_FILTER_BITS:
+        return &engram_bit_filter;
     default:
         return NULL;
     }
@@ -33,12 +35,14 @@ static const char *filter_name(enum engram_filter filter)
 enum engram_status engram_filter_check(enum engram_filter filter, enum engram_metric metric,
                                        const struct engram_log *log)
 {
-    if ((unsigned)filter > ENGRAM_FILTER_PREFIX) {
+    if ((unsigned)filter > ENGRAM_FILTER_BITS) {
         return engram_fail(log, ENGRAM_ERR_USAGE, "unknown filter");
     }
-    /* All but float32 rest on a dot product. */
+    /* int and prefix rest on a dot product. */
     bool fits = filter == ENGRAM_FILTER_AUTO || filter == ENGRAM_FILTER_CANONICAL ||
-                engram_metric_dots(metric) || (metric == ENGRAM_L1 && filter == ENGRAM_FILTER_F32);
+                (filter == ENGRAM_FILTER_BITS  ? engram_metric_of_bits(metric)
+                 : filter == ENGRAM_FILTER_F32 ? !engram_metric_of_bits(metric)
+                                               : engram_metric_dots(metric));
     if (!fits) {
         return engram_fail(log, ENGRAM_ERR_USAGE,
                            "filter %s is not for metric %s; leave the choice to auto",
@@ -50,13 +54,14 @@ enum engram_status engram_filter_check(enum engram_filter filter, enum engram_me
 enum engram_filter engram_filter_choose(enum engram_filter filter, enum engram_metric metric,
                                         int64_t queries, int64_t rows, int64_t dim)
 {
-    if (engram_metric_of_bits(metric)) {
+    if (filter == ENGRAM_FILTER_AUTO && (queries <= FEW_QUERIES || rows <= FEW_ROWS)) {
         return ENGRAM_FILTER_CANONICAL;
     }
+    if (engram_metric_of_bits(metric)) {
+        bool packs = filter != ENGRAM_FILTER_CANONICAL && dim > 0 && dim <= ENGRAM_BITS_DIM_MAX;
+        return packs ? ENGRAM_FILTER_BITS : ENGRAM_FILTER_CANONICAL;
+    }
     if (filter == ENGRAM_FILTER_AUTO) {
-        if (queries <= FEW_QUERIES || rows <= FEW_ROWS) {
-            return ENGRAM_FILTER_CANONICAL;
-        }
         filter = dim >= INT_DIM_MIN && metric != ENGRAM_L1 ? ENGRAM_FILTER_INT : ENGRAM_FILTER_F32;
     }
     if ((filter == ENGRAM_FILTER_INT || filter == ENGRAM_FILTER_PREFIX) &&
@@ -74,6 +79,7 @@ enum engram_filter engram_prepared_filter(const struct engram_prepared *prepared
     }
     return prepared->codes.panels != NULL
                ? (prepared->codes.prefix ? ENGRAM_FILTER_PREFIX : ENGRAM_FILTER_INT)
-           : prepared->f32.panels != NULL ? ENGRAM_FILTER_F32
-                                          : ENGRAM_FILTER_CANONICAL;
+           : prepared->f32.panels != NULL  ? ENGRAM_FILTER_F32
+           : prepared->bits.panels != NULL ? ENGRAM_FILTER_BITS
+                                           : ENGRAM_FILTER_CANONICAL;
 }

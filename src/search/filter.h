@@ -11,9 +11,10 @@
 
 /* A query as the block has it. */
 struct engram_query_view {
-    const double *wide;  /* [dim] widened, under cosine scaled */
-    double self_product; /* canonical qq; cosine, else 0 */
-    double largest;      /* magnitude */
+    const double *wide;   /* [dim] widened, under cosine scaled; NULL for bits */
+    double self_product;  /* qq of engram_score; 0 where it is not used */
+    double largest;       /* magnitude */
+    const uint64_t *bits; /* [words] as engram_bits_load makes them; NULL for numbers */
 };
 
 struct engram_filter_ops {
@@ -41,6 +42,7 @@ const struct engram_filter_ops *engram_filter_ops(enum engram_filter filter);
 
 extern const struct engram_filter_ops engram_f32_filter;
 extern const struct engram_filter_ops engram_int_filter;
+extern const struct engram_filter_ops engram_bit_filter;
 
 /* USAGE when there is no such filter, or none for the metric. */
 enum engram_status engram_filter_check(enum engram_filter filter, enum engram_metric metric,

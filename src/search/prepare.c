@@ -249,6 +249,9 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
             filter = ENGRAM_FILTER_F32;
         }
     }
+    if (status == ENGRAM_OK && filter == ENGRAM_FILTER_BITS) {
+        status = engram_bit_pack_make(prepared, team, log);
+    }
     if (status == ENGRAM_OK && filter == ENGRAM_FILTER_F32) {
         status = engram_f32_pack_make(prepared, largest, team, log);
     }
@@ -322,6 +325,7 @@ void engram_prepared_free(struct engram_prepared *prepared)
     }
     engram_f32_pack_free(&prepared->f32);
     engram_int_pack_free(&prepared->codes);
+    engram_bit_pack_free(&prepared->bits);
     engram_pages_free(prepared->owned, prepared->owned_bytes);
     free(prepared->self_products);
     free(prepared->live);

@@ -4,6 +4,7 @@
 
 #include "search/axes.h"
 #include "search/bound_f32.h"
+#include "search/pack_bits.h"
 #include "search/project.h"
 #include "search/rows.h"
 
@@ -53,6 +54,7 @@ struct engram_prepared {
     int64_t skipped;       /* rows that are not finite */
     struct engram_f32_pack f32;
     struct engram_int_pack codes;
+    struct engram_bit_pack bits;
 };
 
 static inline bool engram_prepared_live(const struct engram_prepared *prepared, size_t row)

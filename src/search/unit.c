@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "kernels/bits.h"
 #include "search/block.h"
 #include "search/filter.h"
 #include "search/team.h"
@@ -202,7 +203,8 @@ static enum engram_status run_unit(struct round *round, struct engram_partial *o
     struct engram_tiling_input input = {
         .queries = collector->queries,
         .rows = collector->base_rows,
-        .dim = prepared->dim,
+        .dim = engram_metric_of_bits(prepared->metric) ? engram_bits_words(prepared->dim)
+                                                       : prepared->dim,
         .row_bytes = filter == NULL ? 0 : filter->row_bytes(prepared),
         .strip = filter == NULL ? CANONICAL_STRIP : filter->strip_queries(prepared),
         .panel = filter == NULL ? 1 : filter->panel_rows(prepared),

@@ -459,6 +459,101 @@ static void check_products(const struct engram_kernels *set)
     free(sums[1]);
 }
 
+struct bit_problem {
+    enum engram_bit_op op;
+    int shift;
+    size_t bytes;
+    uint8_t queries[QUERIES][DEPTH_MAX];
+    uint8_t rows[ROWS][DEPTH_MAX];
+    _Alignas(64) uint16_t sizes[ROWS];
+    uint16_t level[QUERIES];
+    uint16_t slope[QUERIES];
+    uint8_t live[ROWS / 8];
+};
+
+static void bit_run(const struct engram_kernels *set, const struct bit_problem *p,
+                    struct bits *bits)
+{
+    size_t width = set->bit_queries;
+    size_t height = set->bit_rows;
+    uint8_t *strip = room(2 * p->bytes * width);
+    uint8_t *panels = room(p->bytes * ROWS);
+    memset(bits, 0, sizeof *bits);
+    bits->sound = QUERIES % width == 0 && ROWS % height == 0;
+    for (size_t r = 0; r < ROWS && bits->sound; r++) {
+        for (size_t b = 0; b < p->bytes; b++) {
+            panels[(r / height * p->bytes + b) * height + r % height] = p->rows[r][b];
+        }
+    }
+    for (size_t s = 0; s < QUERIES && bits->sound; s += width) {
+        for (size_t i = 0; i < p->bytes * width; i++) {
+            uint8_t byte = p->queries[s + i % width][i / width];
+            strip[i / width * 2 * width + i % width] = (uint8_t)(byte << 4);
+            strip[(i / width * 2 + 1) * width + i % width] = byte & 0xf0;
+        }
+        struct engram_bit_strip args = {.op = p->op,
+                                        .shift = p->shift,
+                                        .strip = strip,
+                                        .panels = panels,
+                                        .sizes = p->sizes,
+                                        .level = p->level + s,
+                                        .slope = p->slope + s,
+                                        .live = p->live,
+                                        .bytes = p->bytes,
+                                        .panel_count = ROWS / height,
+                                        .first_query = (uint32_t)(FIRST_QUERY + s),
+                                        .first_row = FIRST_ROW};
+        mark(bits, out, set->bit_tile(&args, out), s, width);
+    }
+    free(strip);
+    free(panels);
+}
+
+/* Levels around what the pairs have, and at the ends of 16 bits. */
+static void bit_fill(struct bit_problem *p, enum engram_bit_op op, size_t bytes)
+{
+    p->op = op;
+    p->bytes = bytes;
+    p->shift = random_in(0, 2);
+    for (size_t b = 0; b < bytes; b++) {
+        for (size_t q = 0; q < QUERIES; q++) {
+            p->queries[q][b] = q == 0 ? 0xff : (uint8_t)random_u64();
+        }
+        for (size_t r = 0; r < ROWS; r++) {
+            p->rows[r][b] = r % 9 == 0 ? 0xff : (uint8_t)random_u64();
+        }
+    }
+    for (size_t r = 0; r < ROWS; r++) {
+        p->sizes[r] = (uint16_t)random_in(0, (int)bytes * 8 << p->shift);
+    }
+    for (size_t q = 0; q < QUERIES; q++) {
+        int most = (int)bytes * 8 << p->shift;
+        p->slope[q] = (uint16_t)(random_in(0, 1) == 0 ? 0 : random_in(0, 65535));
+        p->level[q] = (uint16_t)(q == 1 ? 65535 : random_in(most / 8, most / 2));
+        if (q == 0) {
+            p->level[q] = (uint16_t)most; /* what full rows have */
+            p->slope[q] = 0;
+        }
+    }
+    for (size_t i = 0; i < sizeof p->live; i++) {
+        p->live[i] = (uint8_t)(random_in(0, 2) == 0 ? random_u64() : 0xff);
+    }
+}
+
+static void check_bits(const struct engram_kernels *set)
+{
+    static struct bit_problem problem;
+    bool good = true;
+    for (size_t i = 0; i < 2 * 70; i++) {
+        size_t bytes = i / 2 < 66 ? i / 2 : 125 * (i / 2 - 65);
+        bit_fill(&problem, (enum engram_bit_op)(i % 2), bytes);
+        bit_run(&engram_kernels_portable, &problem, &one);
+        bit_run(set, &problem, &other);
+        good = good && agree();
+    }
+    verdict(set->name, "bit tile", good);
+}
+
 static void check(const struct engram_kernels *set)
 {
     printf("kernel set: %s\n", set->name);
@@ -466,6 +561,7 @@ static void check(const struct engram_kernels *set)
     check_f32(set, false);
     check_f32(set, true);
     check_int(set);
+    check_bits(set);
     check_products(set);
     verdict(set->name, "self-test", engram_kernels_selftest(set));
     verdict(set->name, "peak loop's count", set->f32_peak(1000) >= 1000 * 2);

@@ -114,4 +114,18 @@ static inline __m128i _mm512_cvtepi32_epi8(__m512i a)
 }
 #endif
 
+#if !defined(_mm512_mulhi_epu16)
+static inline __m512i _mm512_mulhi_epu16(__m512i a, __m512i b)
+{
+    uint16_t left[32];
+    uint16_t right[32];
+    simde_mm512_storeu_si512(left, a);
+    simde_mm512_storeu_si512(right, b);
+    for (int i = 0; i < 32; i++) {
+        left[i] = (uint16_t)((uint32_t)left[i] * right[i] >> 16);
+    }
+    return simde_mm512_loadu_si512(left);
+}
+#endif
+
 #endif

@@ -77,6 +77,8 @@ static void run(const struct matrix *base, const struct matrix *queries, const s
     EXPECT(engram_prepare(&base->set, options, &prepared) == ENGRAM_OK);
     answer_run(&a, prepared, &queries->set, options);
     answer_check(&a, o, options, context);
+    bool tile = options->filter == ENGRAM_FILTER_AUTO && o->rows > 64 && base->set.dim > 0;
+    EXPECT(a.stats.filter == (tile ? ENGRAM_FILTER_BITS : ENGRAM_FILTER_CANONICAL));
     EXPECT(a.stats.skipped_base == 0 && a.stats.skipped_queries == 0);
     answer_free(&a);
     engram_prepared_free(prepared);
@@ -151,6 +153,36 @@ static void test_random(void **state)
     (void)state;
     for (int i = 0; i < TRIALS; i++) {
         trial();
+    }
+}
+
+/* The tile's counts fit into 16 bits up to 65,528 bits; beyond, everything is canonical. */
+static void test_long_rows(void **state)
+{
+    (void)state;
+    for (int64_t dim = 65521; dim <= 65536; dim += 5) {
+        struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
+        struct matrix base = bits_make(70, dim, 0, 128);
+        struct matrix queries = bits_make(5, dim, 0, 128);
+        for (int metric = ENGRAM_HAMMING; metric <= ENGRAM_JACCARD; metric++) {
+            char context[100];
+            struct engram_prepared *prepared = NULL;
+            struct answer a = {.pairs = false};
+            options.metric = (enum engram_metric)metric;
+            options.k = 7;
+            struct oracle o = oracle_make(&base, &queries, options.metric);
+            (void)snprintf(context, sizeof context, "%d bits, %s", (int)dim,
+                           engram_metric_name(options.metric));
+            EXPECT(engram_prepare(&base.set, &options, &prepared) == ENGRAM_OK);
+            answer_run(&a, prepared, &queries.set, &options);
+            answer_check(&a, &o, &options, context);
+            EXPECT((a.stats.filter == ENGRAM_FILTER_BITS) == (dim <= 65528));
+            answer_free(&a);
+            engram_prepared_free(prepared);
+            oracle_free(&o);
+        }
+        matrix_free(&base);
+        matrix_free(&queries);
     }
 }
 
@@ -279,6 +311,8 @@ static void test_refused(void **state)
     }
     refuse(ENGRAM_BITS, ENGRAM_HAMMING, ENGRAM_FILTER_F32, "filter f32");
     refuse(ENGRAM_BITS, ENGRAM_JACCARD, ENGRAM_FILTER_INT, "filter int");
+    refuse(ENGRAM_BITS, ENGRAM_JACCARD, ENGRAM_FILTER_PREFIX, "filter prefix");
+    refuse(ENGRAM_F32, ENGRAM_L2, ENGRAM_FILTER_BITS, "filter bits");
     refuse(ENGRAM_F32, ENGRAM_L1, ENGRAM_FILTER_INT, "filter int");
 }
 
@@ -302,7 +336,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_row_bytes),   cmocka_unit_test(test_refused),
         cmocka_unit_test(test_definitions), cmocka_unit_test(test_kernels),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random),      cmocka_unit_test(test_long_rows),
     };
     (void)argc;
     wait_passively(argv);
