@@ -1,5 +1,5 @@
 /* engram-batch inspect: what is in the files, what the job would make of them, what it would take.
- * Nothing is read but descriptions. */
+ * Nothing is read but descriptions and a sample of the rows. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "cli/commands.h"
 #include "cli/datasets.h"
+#include "cli/inspect_sets.h"
 #include "cli/summary.h"
 #include "io/items.h"
 #include "io/spoolfile.h"
@@ -56,23 +57,6 @@ static void print_files(const struct engram_inputs *inputs, size_t limit)
     }
 }
 
-static const char *layout_name(enum engram_layout_kind kind)
-{
-    switch (kind) {
-    case ENGRAM_LAYOUT_NONE:
-        return "not recognised, chosen by options";
-    case ENGRAM_LAYOUT_ANN_BENCHMARKS:
-        return "ann-benchmarks, /train and /test";
-    case ENGRAM_LAYOUT_ANNDATA:
-        return "AnnData: obsm/X_pca, else the only obsm/X_*, else X";
-    case ENGRAM_LAYOUT_SINGLE:
-        return "one set of vectors";
-    case ENGRAM_LAYOUT_ITEMS:
-        return "one dataset per item";
-    }
-    return "unknown";
-}
-
 /* How rows that are datasets of their own are named, with the first names. */
 static void print_items(const struct engram_dataset_info *dataset)
 {
@@ -117,6 +101,9 @@ static void print_set(const char *label, const struct engram_inputs *inputs,
         fputs("::", stdout);
     }
     print_escaped(set->dataset->path);
+    if (set->part_count > 1) {
+        printf(" and %zu more sets", set->part_count - 1);
+    }
     printf(", %s x %s %s", rows, dims, set->dataset->type_name);
     if (set->first != 0 || set->last != set->dataset->dims[0]) {
         printf(", rows %lld:%lld", (long long)set->first, (long long)set->last);
@@ -139,11 +126,11 @@ static bool is_matrix(const struct engram_inputs *inputs)
     return inputs->answer == ENGRAM_ANSWER_DENSE || inputs->answer == ENGRAM_ANSWER_PAIRWISE;
 }
 
-static void print_decision(const struct engram_inputs *inputs)
+static void print_decision(const struct engram_inputs *inputs, const struct engram_job_options *job)
 {
     char allowed[192];
 
-    printf("layout   %s\n", layout_name(inputs->files[0].layout.kind));
+    engram_cli_print_layout(inputs, job);
     print_set("base     ", inputs, &inputs->base);
     if (inputs->self && inputs->queries.first == inputs->base.first &&
         inputs->queries.last == inputs->base.last) {
@@ -245,7 +232,10 @@ int engram_cli_inspect(const struct engram_cli_options *options)
     enum engram_status status = engram_inputs_resolve(&job, &inputs);
     print_files(&inputs, options->messages->verbosity > 0 ? SIZE_MAX : LISTED);
     if (status == ENGRAM_OK) {
-        print_decision(&inputs);
+        print_decision(&inputs, &job);
+        status = engram_cli_print_samples(&inputs, &job);
+    }
+    if (status == ENGRAM_OK) {
         status = engram_plan_make(&inputs, &job, &plan);
     }
     if (status == ENGRAM_OK) {

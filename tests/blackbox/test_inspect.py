@@ -1,0 +1,63 @@
+"""What inspect tells of the sets: the decision, the others, a sample."""
+
+import numpy as np
+
+from anndata_files import modern
+
+
+def line(run, start):
+    return next((text for text in run.out.splitlines() if text.startswith(start)), "")
+
+
+def test_sample(t):
+    rows = t.gaussian(50, 6)
+    rows[3] = rows[40]
+    rows[7] = 0
+    rows[9, 2] = np.nan
+    path = t.h5("x.h5", {"x": rows})
+    run = t.run("inspect", path)
+    text = line(run, "sample")
+    for part in ("50 rows", "1 with NaN", "1 all zero", "1 equal"):
+        t.check(part in text, f"{part}: {text}")
+    norms = np.sort(np.linalg.norm(np.delete(rows, 9, axis=0).astype(np.float64), axis=1))
+    for value in (norms[0], norms[-1], norms[len(norms) // 2]):
+        t.check(f"{value:.6g}" in text, f"{value:.6g}: {text}")
+    t.check("the only two-dimensional" in line(run, "layout"), line(run, "layout"))
+
+
+def test_large_sample(t):
+    """Blocks spread over the rows, the last one too."""
+    rows = np.ones((20_000, 3), np.float32)
+    rows[-1] = [3, 4, 12]
+    run = t.run("inspect", t.h5("x.h5", {"x": rows}))
+    text = line(run, "sample")
+    t.check("4,096 rows" in text and "to 13," in text, text)
+
+
+def test_bits(t):
+    rows = np.zeros((20, 30), bool)
+    rows[:, :4] = True
+    run = t.run("inspect", t.h5("x.h5", {"x": rows}))
+    t.check("ones in a row 4 to 4" in line(run, "sample"), run.out)
+
+
+def test_others(t):
+    path = modern(
+        t.path("a.h5ad"),
+        [f"c{i}" for i in range(9)],
+        {"X_pca": t.gaussian(9, 4), "X_umap": t.gaussian(9, 2)},
+        x=t.gaussian(9, 5),
+    )
+    run = t.run("inspect", path)
+    t.check("obsm/X_pca comes first" in line(run, "layout"), run.out)
+    t.check("/X, /obsm/X_umap" in line(run, "others"), run.out)
+    run = t.run("inspect", "--base", "X", path)
+    t.check("--base" in line(run, "layout"), run.out)
+
+
+def test_unreadable(t):
+    """A sample that cannot be read is the error that the job would have."""
+    rows = np.zeros((4, 3), np.int64)
+    rows[2, 1] = 2**60
+    run = t.run("inspect", t.h5("x.h5", {"x": rows}))
+    t.check(run.code == 65 and "row 2" in run.err, f"{run}")
