@@ -13,8 +13,8 @@
 
 /* One panel in so many is looked at first: a sample from which the collector learns limits. With
  * fewer panels than SAMPLE_PANELS_MIN a sample tells too little. */
-#define SAMPLE_STRIDE 16
-#define SAMPLE_PANELS_MIN 64
+#define SAMPLE_STRIDE 32
+#define SAMPLE_PANELS_MIN 128
 
 /* A filtered scan under way. */
 struct scan {
