@@ -16,6 +16,9 @@ size_t engram_pairs_first_room = (size_t)1 << 20;
 /* Rows of the longest first step of a scan: so much has to fit, or no round would get on. */
 #define STEP_ROWS ENGRAM_CANONICAL_ROWS
 
+/* Bytes of all sinks when they can be emptied: sorting a run should take seconds. */
+#define SINK_MEMORY_MAX ((size_t)1 << 30)
+
 /* Items of a round: a thread whose sink is full takes no more, but still has to be told so for
  * each of them. */
 #define ROUND_ITEMS 4096
@@ -38,11 +41,15 @@ struct pair_state {
 };
 
 /* Bytes of all sinks: what remains is for the run that is made of them, which under symmetry is
- * twice as large, and for what becomes of it. */
+ * twice as large. */
 static size_t sink_memory(const struct engram_collector *collector)
 {
     const struct engram_spill *spill = collector->request->spill;
-    return spill == NULL ? (size_t)-1 : spill->memory / (collector->symmetric ? 3 : 2);
+    if (spill == NULL) {
+        return (size_t)-1;
+    }
+    size_t bytes = spill->memory / (collector->symmetric ? 3 : 2);
+    return bytes < SINK_MEMORY_MAX ? bytes : SINK_MEMORY_MAX;
 }
 
 static enum engram_status no_memory(const struct engram_pair_collector *pairs)

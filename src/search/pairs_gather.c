@@ -68,6 +68,9 @@ static void sort_lists(const struct placing *placing)
 #pragma omp for schedule(dynamic, 16)
         for (int64_t q = 0; q < common->queries; q++) {
             int64_t first = q == 0 ? 0 : placing->ends[q - 1];
+            if (engram_request_cancelled(common->request)) {
+                continue;
+            }
             engram_hits_sort(placing->hits + first, (size_t)(placing->ends[q] - first),
                              common->order);
         }
@@ -75,8 +78,9 @@ static void sort_lists(const struct placing *placing)
     }
 }
 
-/* `ends`: all zero; afterwards the end of every query's list. */
-static void gather(const struct placing *placing)
+/* `ends`: all zero; afterwards the end of every query's list. CANCELLED: the lists are not sorted.
+ */
+static enum engram_status gather(const struct placing *placing)
 {
     int64_t running = 0;
     const struct engram_pair_room *rooms = placing->pairs->rooms;
@@ -92,6 +96,8 @@ static void gather(const struct placing *placing)
         place_answers(placing, room);
     }
     sort_lists(placing);
+    return engram_request_cancelled(placing->pairs->common.request) ? ENGRAM_ERR_CANCELLED
+                                                                    : ENGRAM_OK;
 }
 
 enum engram_status engram_pairs_gather_run(const struct engram_pair_collector *pairs,
@@ -115,9 +121,9 @@ enum engram_status engram_pairs_gather_run(const struct engram_pair_collector *p
                            "not enough memory to sort %zu pairs", run->count);
     }
     placing.hits = run->hits;
-    gather(&placing);
+    enum engram_status status = gather(&placing);
     free(placing.ends);
-    return ENGRAM_OK;
+    return status;
 }
 
 enum engram_status engram_pairs_gather_partial(const struct engram_pair_collector *pairs,
@@ -129,7 +135,10 @@ enum engram_status engram_pairs_gather_partial(const struct engram_pair_collecto
         (int64_t)total_answers(pairs), &common->request->log, partial);
     if (status == ENGRAM_OK) {
         const struct placing placing = {pairs, partial->indptr + 1, partial->hits, false};
-        gather(&placing);
+        status = gather(&placing);
+        if (status != ENGRAM_OK) {
+            engram_partial_free(partial);
+        }
     }
     return status;
 }
