@@ -357,9 +357,10 @@ static bool items_and_odd(const struct census *census)
     return census->alike > odd && census->alike > 1;
 }
 
-/* The only group at the top, if it is the only one, in which all are items. */
+/* The only group at the top, if it is the only one, in which all are items. Otherwise such groups
+ * are hinted at. */
 static bool guess_one_group(const struct engram_layout *layout, const char *under, size_t least,
-                            struct engram_items_guess *guess)
+                            bool only, struct engram_items_guess *guess)
 {
     struct census found = {0};
     size_t groups = 0;
@@ -374,6 +375,11 @@ static bool guess_one_group(const struct engram_layout *layout, const char *unde
         }
         struct census census = take_census(layout, path, (size_t)(end - path));
         if (census.items > 1 && census.alike == census.items && all_items(&census)) {
+            snprintf(guess->hint, sizeof guess->hint,
+                     "%s%.*s holds %s%zu datasets of %lld numbers, a set of one vector per item",
+                     groups > 0 ? "among others " : "", (int)(end - path < 200 ? end - path : 200),
+                     path, layout->truncated ? "at least " : "", census.items,
+                     (long long)census.dim);
             found = census;
             groups++;
         }
@@ -382,9 +388,10 @@ static bool guess_one_group(const struct engram_layout *layout, const char *unde
         }
     }
     /* Vectors of the same dimension elsewhere belong to them, or are another set. */
-    if (groups != 1 || count_dim(layout, under, least, found.dim) != found.items) {
+    if (groups != 1 || !only || count_dim(layout, under, least, found.dim) != found.items) {
         return false;
     }
+    guess->hint[0] = '\0';
     accept(layout, &found, least, guess);
     return true;
 }
@@ -419,13 +426,14 @@ void engram_items_guess(const struct engram_layout *layout, const char *under,
     }
     if (all_items(&census)) {
         accept(layout, &census, length, guess);
-    } else if (census.matrices == 0 && guess_one_group(layout, under, length, guess)) {
+    } else if (guess_one_group(layout, under, length, census.matrices == 0, guess)) {
         return;
     } else if (items_and_odd(&census)) {
         accept(layout, &census, length, guess);
+        guess->hint[0] = '\0';
         /* The odd ones may lie outside the group of the others, and have to be seen. */
         guess->group_length = length;
-    } else {
+    } else if (guess->hint[0] == '\0') {
         hint_matrices(&census, guess);
     }
 }

@@ -55,7 +55,7 @@ struct engram_items {
     struct engram_item_type types[ENGRAM_ITEM_TYPES];
     int type_count;
     struct engram_items_stamp stamp;
-    char defect[640]; /* "" without */
+    char defect[1024]; /* "" without */
 };
 
 /* False when the file cannot be looked at, with errno. */

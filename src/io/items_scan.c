@@ -322,7 +322,7 @@ static void describe_defect(struct walk *walk)
     struct engram_items *items = walk->items;
     const char *group = strcmp(items->group, "/") == 0 ? "" : items->group;
     char others[64] = "";
-    char like[220];
+    char like[320];
 
     if (walk->odd == 0 && items->count == 0) {
         snprintf(items->defect, sizeof items->defect,
@@ -336,15 +336,17 @@ static void describe_defect(struct walk *walk)
         snprintf(others, sizeof others, ", and so do not fit %zu more", walk->odd - 1);
     }
     if (items->count > 0) {
-        snprintf(like, sizeof like, "%zu datasets are items of %lld numbers (such as %s/%.120s)",
-                 items->count, (long long)items->dim, group, engram_items_key(items, 0));
+        snprintf(like, sizeof like,
+                 "%zu datasets are items of %lld numbers (such as %.100s/%.120s)", items->count,
+                 (long long)items->dim, group, engram_items_key(items, 0));
     } else {
         snprintf(like, sizeof like, "one vector for each item was expected");
     }
-    snprintf(items->defect, sizeof items->defect,
-             "%s, but %s%.160s %s%s; make it one vector like the others (average a matrix over its "
-             "rows), take it out, or name another group with --base",
-             like, group, walk->odd_path, walk->odd_what, others);
+    snprintf(
+        items->defect, sizeof items->defect,
+        "%s, but %.200s%.160s %s%s; make it one vector like the others (average a matrix over its "
+        "rows), take it out, or name another group with --base",
+        like, group, walk->odd_path, walk->odd_what, others);
 }
 
 /* Each object is looked at once, which HDF5's adaptive cache of metadata takes for a reason to grow
