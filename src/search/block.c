@@ -291,30 +291,19 @@ static size_t rescore(struct engram_block *b)
     return kept;
 }
 
-static inline void score_row(enum engram_metric metric, double *raw, size_t count, double qq,
-                             const double *xx)
-{
-    for (size_t i = 0; i < count; i++) {
-        raw[i] = engram_score(metric, raw[i], qq, xx == NULL ? 0 : xx[i]);
-    }
-}
-
 /* Hands the scores of all queries with rows [first, first + count) to the collector; `raw` holds
  * their sums and is overwritten. */
 static void give_cells(struct engram_block *b, size_t first, size_t count)
 {
     const struct engram_prepared *prepared = b->context->prepared;
     const double *products = prepared->self_products;
+    const bool some = prepared->masked || prepared->skipped > 0; /* rows without a value */
     products = products == NULL ? NULL : products + first;
     for (size_t q = 0; q < b->queries; q++) {
         double *raw = b->raw + q * count;
         double qq = b->self_products[q];
-        if (prepared->metric == ENGRAM_COSINE) { /* its loop by itself is fast */
-            score_row(ENGRAM_COSINE, raw, count, qq, products);
-        } else {
-            score_row(prepared->metric, raw, count, qq, products);
-        }
-        for (size_t i = 0; i < count; i++) {
+        engram_scores(prepared->metric, raw, count, qq, products);
+        for (size_t i = 0; (some || !b->usable[q]) && i < count; i++) {
             if (!b->usable[q] || !engram_prepared_live(prepared, first + i)) {
                 raw[i] = (double)NAN;
             }

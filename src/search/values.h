@@ -11,14 +11,16 @@ struct engram_values {
     bool similarity;
 };
 
+/* Halfway between FLT_MAX and 2^128. */
+#define ENGRAM_NARROW_LIMIT 0x1.ffffffp127
+
 /* To the nearest float32; beyond the largest is infinity, which C leaves open. */
 static inline float engram_narrow(double value)
 {
-    const double limit = 0x1.ffffffp127; /* halfway between FLT_MAX and 2^128 */
-    if (value >= limit) {
+    if (value >= ENGRAM_NARROW_LIMIT) {
         return (float)INFINITY;
     }
-    return value <= -limit ? -(float)INFINITY : (float)value;
+    return value <= -ENGRAM_NARROW_LIMIT ? -(float)INFINITY : (float)value;
 }
 
 /* The value of a score. A similarity of -0 counts as +0, as a distance does; NaN stays NaN. */
@@ -30,5 +32,9 @@ static inline double engram_value(bool similarity, struct engram_order order, do
 /* values[at, at + count) = those of the scores; NaN: no value. `order` is the metric's. */
 void engram_values_put(const struct engram_values *values, struct engram_order order, size_t at,
                        size_t count, const double *scores);
+
+/* engram_score of many sums, in place; xx NULL: the metric needs none. */
+void engram_scores(enum engram_metric metric, double *sums, size_t count, double qq,
+                   const double *xx);
 
 #endif
