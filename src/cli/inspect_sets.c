@@ -55,7 +55,9 @@ void engram_cli_print_layout(const struct engram_inputs *inputs,
     printf("layout   %s\n", why(inputs, options));
     for (size_t i = 0; i < layout->count; i++) {
         const struct engram_dataset_info *dataset = &layout->datasets[i];
-        if (!engram_is_vectors(dataset) || is_used(&inputs->base, dataset) ||
+        /* All datasets of the file as items are no choice beside some of them. */
+        bool everything = strcmp(dataset->path, "/") == 0;
+        if (!engram_is_vectors(dataset) || everything || is_used(&inputs->base, dataset) ||
             is_used(&inputs->queries, dataset)) {
             continue;
         }

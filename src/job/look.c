@@ -144,7 +144,9 @@ enum engram_status engram_set_look(const struct engram_set_ref *set,
         status = engram_fail(&options->log, ENGRAM_ERR_RESOURCE, "not enough memory for a sample");
     }
     for (int64_t i = 0; status == ENGRAM_OK && i < blocks; i++) {
-        int64_t first = set->first + (blocks == 1 ? 0 : (rows - size) / (blocks - 1) * i);
+        /* (rows - size) * i / steps without overflow */
+        int64_t steps = blocks == 1 ? 1 : blocks - 1;
+        int64_t first = set->first + (rows - size) / steps * i + (rows - size) % steps * i / steps;
         status = read_block(set, options, first, first + size, &notes, look);
     }
     if (status == ENGRAM_OK) {
