@@ -65,6 +65,16 @@ enum engram_dtype engram_items_dtype(const struct engram_items *items)
     return ENGRAM_F32;
 }
 
+bool engram_items_are_bools(const struct engram_items *items)
+{
+    for (int i = 0; i < items->type_count; i++) {
+        if (items->types[i].type.bits != ENGRAM_BITS_BOOL) {
+            return false;
+        }
+    }
+    return items->type_count > 0;
+}
+
 const char *engram_items_types(const struct engram_items *items, char *text, size_t size)
 {
     size_t used = 0;

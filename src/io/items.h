@@ -3,6 +3,7 @@
 #ifndef ENGRAM_IO_ITEMS_H
 #define ENGRAM_IO_ITEMS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,9 @@ int64_t engram_items_dim(const struct engram_items *items);
 
 /* F32 where every value of every stored type is exact in it, else F64. */
 enum engram_dtype engram_items_dtype(const struct engram_items *items);
+
+/* Whether every element of every item is a bool. */
+bool engram_items_are_bools(const struct engram_items *items);
 
 /* "float16", "float16 and float32"; returns `text`. */
 const char *engram_items_types(const struct engram_items *items, char *text, size_t size);

@@ -71,6 +71,7 @@ static enum engram_status take_items(struct engram_layout *layout, struct engram
         .dims = {engram_items_count(items), engram_items_dim(items)},
         .content = ENGRAM_CONTENT_NUMERIC,
         .dtype = engram_items_dtype(items),
+        .bits = engram_items_are_bools(items) ? ENGRAM_BITS_BOOL : ENGRAM_BITS_NONE,
         .storage = ENGRAM_STORAGE_ITEMS,
         .items = items,
     };

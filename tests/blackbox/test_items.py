@@ -222,6 +222,16 @@ def test_storage(t):
     self_job(t, "storage", [path], *rows_of(items))
 
 
+def test_bools(t):
+    rows = t.random.integers(0, 2, (20, 19)).astype(bool)
+    path = write(t, "bools.h5", {f"{i:02d}": row for i, row in enumerate(rows)})
+    for arguments, metric in (([], "hamming"), (["--metric", "l2"], "l2")):
+        result = t.job(*arguments, path)
+        values = rows if metric == "hamming" else rows.astype(np.float32)
+        want = oracle.answer(values, values, metric, k=10, self_job=True)
+        t.compare(f"bools {metric}", result, want, 10)
+
+
 def test_odd_ones(t):
     out = t.path("out.h5")
     odd = {
