@@ -131,6 +131,24 @@ static uint64_t counted(void (*hook)(bool entering), const struct engram_prepare
     return calls;
 }
 
+/* The same for the groups of a set. */
+static uint64_t counted_groups(const struct engram_prepared *prepared, const struct engram_set *set,
+                               struct engram_search_options options)
+{
+    int64_t *component = malloc((size_t)set->rows * sizeof *component);
+    assert_non_null(component);
+    options.self = true;
+    calls = 0;
+    windows = 0;
+    engram_unit_loop_hook = watch;
+    enum engram_status status = engram_search_components(prepared, set, &options, component, NULL);
+    engram_unit_loop_hook = NULL;
+    assert_int_equal(status, ENGRAM_OK);
+    assert_true(windows >= (uint64_t)options.threads);
+    free(component);
+    return calls;
+}
+
 /* Many queries are cut into blocks, few into segments of the base. */
 static void check_shape(int64_t query_rows, int64_t base_rows, int64_t dim)
 {
@@ -152,6 +170,7 @@ static void check_shape(int64_t query_rows, int64_t base_rows, int64_t dim)
             options.k = NO_K;
             options.max_distance = metric == ENGRAM_COSINE ? 0.9 : metric == ENGRAM_IP ? -1 : 5;
             assert_int_equal(counted(watch, prepared, &queries.set, &options), 0);
+            assert_int_equal(counted_groups(prepared, &base.set, options), 0);
             engram_pairs_first_room = 10; /* several rounds */
             assert_int_equal(counted(watch, prepared, &queries.set, &options), 0);
             engram_pairs_first_room = usual;
