@@ -31,7 +31,8 @@ size_t engram_bit_pack_bytes(const struct engram_kernels *kernels, int64_t rows,
     return panel_bytes(kernels, rows, dim, &panels, &all) ? all : (size_t)-1;
 }
 
-/* One panel: the rows' bytes side by side, and how many bits each row holds. */
+/* One panel: the rows' bytes side by side, and, where it matters (jaccard), how many bits each row
+ * holds. */
 static void pack_panel(const struct engram_prepared *prepared, size_t panel)
 {
     const struct engram_bit_pack *pack = &prepared->bits;
@@ -45,13 +46,13 @@ static void pack_panel(const struct engram_prepared *prepared, size_t panel)
             break; /* the memory is zero */
         }
         const uint8_t *from = prepared->view.data + row * prepared->view.stride;
-        unsigned size = 0;
         for (size_t b = 0; b < pack->bytes; b++) {
-            unsigned byte = b + 1 == pack->bytes ? from[b] & used : from[b];
-            to[b * width + r] = (uint8_t)byte;
-            size += (unsigned)__builtin_popcount(byte);
+            to[b * width + r] = from[b];
         }
-        pack->sizes[row] = (uint16_t)(size << pack->shift);
+        to[(pack->bytes - 1) * width + r] &= (uint8_t)used;
+        if (prepared->self_products != NULL) {
+            pack->sizes[row] = (uint16_t)((unsigned)prepared->self_products[row] << pack->shift);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 
 import oracle
+from support import kernel_sets
 
 
 def bits(t, rows, dim):
@@ -183,3 +184,43 @@ def test_sparse_annbench(t):
         f["train"] = np.array([1, 5, 9])
         f["test"] = np.array([5])
     t.fails(64, ["sparse ann-benchmarks", "size_train"], path, t.path("out.h5"))
+
+
+def test_ways(t):
+    """Whatever the filter, the kernel set and the threads: the same answers; limits at a pair."""
+    base, queries = bits(t, 700, 203), bits(t, 30, 203)
+    base[5:9] = base[5]
+    queries[3] = base[5]
+    path = packed(t, "packed.h5", {"train": base, "test": queries})
+    for metric in oracle.BIT_METRICS:
+        score, key = oracle.scores(queries, base, metric)
+        limit = float(np.sort(key.ravel())[200])
+        for isa in kernel_sets(t):
+            for name in ("auto", "canonical"):
+                way = ["--isa", isa, "--filter", name, path]
+                t.exact(f"{isa} {name}", way, queries, base, metric)
+                t.exact(f"{isa} {name} pairs", way, queries, base, metric, k=None,
+                        max_distance=limit)
+        t.exact("self", ["--base", "train", "--self", path], base, base, metric, self_job=True,
+                k=None, max_distance=limit)
+        if metric == "jaccard":
+            t.exact("similarity", [path], queries, base, metric, k=None,
+                    min_similarity=float(np.sort(score.ravel())[-200]))
+        else:
+            t.fails(64, "--min-similarity", "--metric", metric, "--min-similarity=0.5", path,
+                    t.path("out.h5"))
+        for name in ("f32", "int", "prefix"):
+            t.fails(64, f"filter {name}", "--metric", metric, "--filter", name, path,
+                    t.path("out.h5"))
+
+
+def test_verify(t):
+    base, queries = bits(t, 150, 77), bits(t, 9, 77)
+    path = packed(t, "packed.h5", {"train": base, "test": queries})
+    out = t.path("out.h5")
+    for metric in oracle.BIT_METRICS:
+        t.succeeds("--force", "--metric", metric, path, out)
+        t.check(t.run("verify", "--full", path, out).code == 0, f"{metric}: a good result")
+        with h5py.File(out, "a") as f:
+            f["distances"][4, 2] += 0.004
+        t.check(t.run("verify", "--full", path, out).code == 1, f"{metric}: a wrong distance")
