@@ -292,7 +292,7 @@ static enum engram_status read_label_file(const struct engram_job_options *optio
                            options->labels, base->file->path, base->dataset->path);
     }
     enum engram_status status =
-        engram_ids_of(base->file->path, base->ids, 0, base->dataset->dims[0], &options->log, &ids);
+        engram_set_read_ids(base, 0, base->dataset->dims[0], &options->log, &ids);
     if (status == ENGRAM_OK) {
         status = engram_labels_read_file(options->labels, &ids, &options->log, &data->labels,
                                          &data->unknown);

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 import oracle
@@ -153,3 +154,21 @@ def test_large(t):
     t.exact("large", base_options(paths) + [question], queries, base, "l2", k=5)
     t.exact("large, self", ["--self"] + base_options(paths) + [question], base, base, "ip", k=2,
             self_job=True)
+
+
+def test_labels(t):
+    """A label file is matched with the ids of all parts."""
+    paths, arrays, ids = make(t, [(9, "f4"), (17, "f4")])
+    base = np.concatenate(arrays).astype(np.float64)
+    queries = t.gaussian(6, 6)
+    question = t.h5("q.h5", {"q": queries})
+    labelled = [1, 8, 9, 20, 25]
+    table = Path(t.path("labels.tsv"))
+    table.write_text("".join(f"{ids[i]}\tlabel{i}\n" for i in labelled))
+    t.succeeds("--force", "--labels", table, "--metric", "l2", *base_options(paths), question,
+               t.path("out.h5"))
+    apart = ((queries[:, None].astype(np.float64) - base[None, labelled]) ** 2).sum(axis=2)
+    wanted = [f"label{labelled[i]}" for i in apart.argmin(axis=1)]
+    with h5py.File(t.path("out.h5"), "r") as f:
+        got = [text.decode() for text in f["labels"][()]]
+    t.check(got == wanted, f"labels {got}, expected {wanted}")
