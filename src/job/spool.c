@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "job/spool.h"
 
 #include <errno.h>
