@@ -17,6 +17,7 @@ struct census {
     size_t alike;    /* of the most frequent d */
     size_t integers; /* of the items */
     size_t matrices; /* 2-D numbers of more rows */
+    size_t deep;     /* numbers of three dimensions and more */
     size_t heights;  /* changes of the number of rows between one matrix and the next */
     bool same_width; /* all matrices have the same number of columns */
     int64_t dim;     /* the most frequent d */
@@ -101,6 +102,7 @@ static struct census take_census(const struct engram_layout *layout, const char 
         }
         int64_t dim = item_dim(dataset);
         census.datasets++;
+        census.deep += dataset->content == ENGRAM_CONTENT_NUMERIC && dataset->rank > 2;
         if (is_matrix(dataset)) {
             count_matrix(&census, dataset);
         }
@@ -398,6 +400,9 @@ static bool guess_one_group(const struct engram_layout *layout, const char *unde
 
 static void hint_matrices(const struct census *census, struct engram_items_guess *guess)
 {
+    static const char advice[] = "average each over all but its last dimension and store one "
+                                 "vector an item (numpy: x.mean(axis=0); bio_embeddings: reduce)";
+
     /* An item of one residue is a vector. */
     size_t alike = census->dim == census->width ? census->alike : 0;
 
@@ -405,9 +410,12 @@ static void hint_matrices(const struct census *census, struct engram_items_guess
         census->matrices + alike > 2 && census->matrices + alike == census->datasets) {
         snprintf(guess->hint, sizeof guess->hint,
                  "if each is one item with a vector for each of its residues or tokens (%lld "
-                 "numbers), average each over its rows and store one vector an item (numpy: "
-                 "x.mean(axis=0); bio_embeddings: reduce)",
-                 (long long)census->width);
+                 "numbers), %s",
+                 (long long)census->width, advice);
+    } else if (census->deep > 1 && census->deep == census->datasets) {
+        snprintf(guess->hint, sizeof guess->hint,
+                 "if each is one item with vectors of several layers, residues or tokens, %s",
+                 advice);
     }
 }
 

@@ -73,7 +73,8 @@ def test_real_file(t):
     # Labels by id: the class is the second part of the key.
     with open(t.path("labels.tsv"), "w", encoding="utf-8") as f:
         f.writelines(f"{keys[i]}\t{keys[i].split('|')[1]}\n" for i in known)
-    t.succeeds("--force", "--labels", t.path("labels.tsv"), "--base", base, queries, t.path("out.h5"))
+    labels = ["--labels", t.path("labels.tsv")]
+    t.succeeds("--force", *labels, "--base", base, queries, t.path("out.h5"))
     with h5py.File(t.path("out.h5"), "r") as f:
         nearest = oracle.answer(rows[::5], rows[known], "cosine", k=1).padded(1)[0][:, 0]
         labels = [keys[known[i]].split("|")[1] for i in nearest]
@@ -156,7 +157,8 @@ def test_groups_as_sets(t):
 
 
 def images(t, extra):
-    items = {f"{folder}/{i}.jpg": t.gaussian(1, 12)[0] for folder in ("db", "query/x") for i in range(9)}
+    names = [f"{folder}/{i}.jpg" for folder in ("db", "query/x") for i in range(9)]
+    items = {name: t.gaussian(1, 12)[0] for name in names}
     path = t.path("features.h5")
     with h5py.File(path, "w", libver="latest") as f:
         for i, (name, row) in enumerate(items.items()):
@@ -264,6 +266,8 @@ def test_per_residue(t):
     for lengths in ((14, 8, 6), (3, 1, 9, 5)):
         items = {f"Q{i}": t.gaussian(n, 32) for i, n in enumerate(lengths)}
         t.fails((64, 65), ["residue", "average"], write(t, "res.h5", items), t.path("out.h5"))
+    layers = {f"Q{i}": np.zeros((3, 4 + i, 8), np.float32) for i in range(5)}
+    t.fails(64, ["layers", "average"], write(t, "layers.h5", layers), t.path("out.h5"))
 
 
 def test_other_files_stay_what_they_are(t):
@@ -278,7 +282,8 @@ def test_other_files_stay_what_they_are(t):
     t.compare("columns", t.job(path), want, 10)
     path = t.h5("labels.h5", {"labels": np.arange(30), "groups": np.arange(9)})
     t.fails(64, "labels", path, t.path("o.h5"))
-    path = t.h5("split.h5", {"train/x": rows, "train/y": rows[:, 0], "test/x": rows, "test/y": rows[:, 1]})
+    split = {"train/x": rows, "train/y": rows[:, 0], "test/x": rows, "test/y": rows[:, 1]}
+    path = t.h5("split.h5", split)
     t.fails(64, "train/x", path, t.path("o.h5"))
 
 
