@@ -177,6 +177,22 @@ def test_pairwise_needs_equal_lengths(t):
     t.fails(65, "dimensions", "--pairwise", "--queries", "a", "--base", "c", path, out)
 
 
+def test_bits(t):
+    bits = t.random.integers(0, 2, size=(40, 21)).astype(bool)
+    other = t.random.integers(0, 2, size=(40, 21)).astype(bool)
+    other[3] = bits[3]
+    path = t.h5("two.h5", {"a": bits, "b": other})
+    different = (bits[:, None, :] != other[None, :, :]).sum(axis=2)
+    common = (bits[:, None, :] & other[None, :, :]).sum(axis=2)
+    either = (bits[:, None, :] | other[None, :, :]).sum(axis=2)
+    for metric, key in (("hamming", different / 21), ("jaccard", 1 - common / either)):
+        for option, want in (("--all", key), ("--pairwise", np.diag(key))):
+            got, _ = run(t, option, "--queries", "a", "--base", "b", "--metric", metric, path)
+            same(t, f"{option} {metric}", got, want.astype(np.float32).copy())
+            verify = t.run("verify", "--full", path, t.path("out.h5"))
+            t.check(verify.code == 0, f"{option} {metric}: {verify} {verify.out}")
+
+
 def test_verify_finds_a_wrong_value(t):
     base, queries = odd_sets(t)
     path = t.two_sets(base, queries)
