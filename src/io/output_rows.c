@@ -28,6 +28,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "result files are litt
 /* More than HDF5 adds of its own for one dataset or chunk, or when it closes the file. */
 #define METADATA_RESERVE 65536
 
+/* From here on the free space is looked at before any of it is taken. */
+#define LARGE_RESERVE ((uint64_t)64 << 20)
+
 /* Where fallocate does not exist the free space is all that can be looked at. Some file systems do
  * not know even that and say 0. */
 static bool has_space(int fd, uint64_t bytes)
@@ -40,10 +43,16 @@ static bool has_space(int fd, uint64_t bytes)
            bytes <= free_bytes;
 }
 
+/* A failing fallocate takes all the space there is before it gives up, and others on the disk run
+ * out of it until the file is gone: what can be seen not to fit is not tried. */
 static bool reserve_range(int fd, uint64_t from, uint64_t to)
 {
     int failed;
 
+    if (to - from >= LARGE_RESERVE && !has_space(fd, to - from)) {
+        errno = ENOSPC;
+        return false;
+    }
     do {
         failed = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from));
     } while (failed != 0 && errno == EINTR);
@@ -334,6 +343,9 @@ enum engram_status engram_output_feed(struct engram_output *output, struct engra
     return status == ENGRAM_OK && !set->strings ? pass_turn(output) : status;
 }
 
+/* Rows that are worth telling the disk about at once. */
+#define EARLY_BYTES ((size_t)8 << 20)
+
 /* Rows of a contiguous dataset while HDF5 has the file open for packed ones. */
 static enum engram_status write_by_h5(struct engram_output *output,
                                       const struct engram_output_set *set, hsize_t first,
@@ -350,6 +362,19 @@ static enum engram_status write_by_h5(struct engram_output *output,
         return engram_output_h5_failure(output, "write rows");
     }
     return ENGRAM_OK;
+}
+
+/* The disk begins now, while the next rows are computed, and not when the file is synced. What goes
+ * wrong here goes wrong there again. */
+static void start_writing(int fd, off_t offset, size_t bytes)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    (void)sync_file_range(fd, offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)fd;
+    (void)offset;
+    (void)bytes;
+#endif
 }
 
 enum engram_status engram_output_rows(struct engram_output *output, int dataset, int64_t first,
@@ -385,9 +410,13 @@ enum engram_status engram_output_rows(struct engram_output *output, int dataset,
     if (output->file >= 0) {
         return write_by_h5(output, set, (hsize_t)first, (hsize_t)count, data);
     }
-    if (!engram_write_at(output->temporary.fd, data, (size_t)count * set->row_bytes,
-                         (off_t)set->offset + (off_t)((size_t)first * set->row_bytes))) {
+    size_t bytes = (size_t)count * set->row_bytes;
+    off_t offset = (off_t)set->offset + (off_t)((size_t)first * set->row_bytes);
+    if (!engram_write_at(output->temporary.fd, data, bytes, offset)) {
         return engram_output_errno_failure(output, errno);
+    }
+    if (bytes >= EARLY_BYTES) {
+        start_writing(output->temporary.fd, offset, bytes);
     }
     return ENGRAM_OK;
 }
