@@ -39,7 +39,7 @@ static bool has_space(int fd, uint64_t bytes)
     size_t free_bytes;
 
     return fstatvfs(fd, &info) != 0 || info.f_blocks == 0 ||
-           !engram_size_mul((size_t)info.f_bfree, info.f_frsize, &free_bytes) ||
+           !engram_size_mul((size_t)info.f_bavail, info.f_frsize, &free_bytes) ||
            bytes <= free_bytes;
 }
 
