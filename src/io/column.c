@@ -279,6 +279,62 @@ enum engram_status engram_column_read(const char *path, const char *name,
     return status;
 }
 
+/* Strings behind strings. */
+static bool append_texts(struct engram_texts *texts, const struct engram_texts *more)
+{
+    size_t used = texts->count == 0 ? 0 : texts->ends[texts->count - 1];
+    size_t added = more->count == 0 ? 0 : more->ends[more->count - 1];
+    size_t count = (size_t)texts->count + (size_t)more->count;
+    char *text = added < (size_t)-1 / 2 - used ? realloc(texts->text, used + added + 1) : NULL;
+    texts->text = text != NULL ? text : texts->text;
+    size_t *ends = text == NULL ? NULL : realloc(texts->ends, (count + 1) * sizeof *ends);
+    if (ends == NULL) {
+        return false;
+    }
+    if (added > 0) {
+        memcpy(text + used, more->text, added);
+    }
+    for (int64_t i = 0; i < more->count; i++) {
+        ends[texts->count + i] = used + more->ends[i];
+    }
+    texts->ends = ends;
+    texts->count = (int64_t)count;
+    return true;
+}
+
+static bool append_numbers(struct engram_column *column, const struct engram_column *more)
+{
+    int64_t offset = column->kind == ENGRAM_COLUMN_CODES ? column->texts.count : 0;
+    size_t count = (size_t)column->count + (size_t)more->count;
+    int64_t *numbers = realloc(column->numbers, (count + 1) * sizeof *numbers);
+    if (numbers == NULL) {
+        return false;
+    }
+    for (int64_t i = 0; i < more->count; i++) {
+        numbers[column->count + i] =
+            more->numbers[i] < 0 ? more->numbers[i] : more->numbers[i] + offset;
+    }
+    column->numbers = numbers;
+    return true;
+}
+
+enum engram_status engram_column_append(struct engram_column *column,
+                                        const struct engram_column *more,
+                                        const struct engram_log *log)
+{
+    if (column->kind != more->kind) {
+        return ENGRAM_ERR_DATA;
+    }
+    bool texts = column->kind == ENGRAM_COLUMN_TEXTS;
+    bool codes = column->kind == ENGRAM_COLUMN_CODES;
+    if ((!texts && !append_numbers(column, more)) ||
+        ((texts || codes) && !append_texts(&column->texts, &more->texts))) {
+        return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for a value of every row");
+    }
+    column->count += more->count;
+    return ENGRAM_OK;
+}
+
 void engram_column_free(struct engram_column *column)
 {
     free(column->numbers);

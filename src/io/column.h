@@ -32,6 +32,12 @@ bool engram_column_exists(const char *path, const char *name);
  * RESOURCE, IO, USAGE (virtual or external storage). */
 enum engram_status engram_column_read(const char *path, const char *name,
                                       const struct engram_log *log, struct engram_column *column);
+
+/* Puts the rows of `more` behind those of `column`. DATA when they are of another kind, which the
+ * caller tells; RESOURCE. */
+enum engram_status engram_column_append(struct engram_column *column,
+                                        const struct engram_column *more,
+                                        const struct engram_log *log);
 void engram_column_free(struct engram_column *column);
 
 #endif

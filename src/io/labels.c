@@ -10,7 +10,6 @@
 
 #include "base/log.h"
 #include "base/size.h"
-#include "io/column.h"
 #include "io/text_index.h"
 
 /* Names as they are met, each once. */
@@ -149,35 +148,30 @@ static enum engram_status from_codes(const struct engram_column *column,
     return status;
 }
 
-enum engram_status engram_labels_read(const char *path, const char *name,
-                                      const struct engram_log *log, struct engram_labels *labels)
+enum engram_status engram_labels_of(struct engram_column *column, const struct engram_log *log,
+                                    struct engram_labels *labels)
 {
-    struct engram_column column;
+    enum engram_status status = ENGRAM_OK;
 
     *labels = (struct engram_labels){0};
-    enum engram_status status = engram_column_read(path, name, log, &column);
-    if (status != ENGRAM_OK) {
-        return status;
-    }
-    switch (column.kind) {
+    switch (column->kind) {
     case ENGRAM_COLUMN_NUMBERS:
     case ENGRAM_COLUMN_BOOLS:
-        *labels = (struct engram_labels){column.count, column.numbers, true, {0}};
-        column.numbers = NULL;
+        *labels = (struct engram_labels){column->count, column->numbers, true, {0}};
+        column->numbers = NULL;
         for (int64_t i = 0; i < labels->count; i++) {
             labels->codes[i] = labels->codes[i] < 0 ? -1 : labels->codes[i];
         }
         break;
     case ENGRAM_COLUMN_TEXTS:
-        status = make_codes(labels, column.count)
-                     ? code_texts(&column.texts, labels->codes, &labels->names, log)
+        status = make_codes(labels, column->count)
+                     ? code_texts(&column->texts, labels->codes, &labels->names, log)
                      : no_memory(log);
         break;
     case ENGRAM_COLUMN_CODES:
-        status = from_codes(&column, labels, log);
+        status = from_codes(column, labels, log);
         break;
     }
-    engram_column_free(&column);
     if (status != ENGRAM_OK) {
         engram_labels_free(labels);
     }

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "io/ids.h"
+#include "io/column.h"
 
 struct engram_labels {
     int64_t count;
@@ -15,10 +15,11 @@ struct engram_labels {
     struct engram_texts names; /* of the codes, all different; none with `numbers` */
 };
 
-/* Reads a column (column.h). Empty strings, negative numbers and missing values are no labels.
- * Freed with engram_labels_free. Errors: as engram_column_read. */
-enum engram_status engram_labels_read(const char *path, const char *name,
-                                      const struct engram_log *log, struct engram_labels *labels);
+/* Labels out of a column, which gives its memory away and is to be freed all the same. Empty
+ * strings, negative numbers and missing values are no labels. Freed with engram_labels_free.
+ * RESOURCE. */
+enum engram_status engram_labels_of(struct engram_column *column, const struct engram_log *log,
+                                    struct engram_labels *labels);
 
 /* Rewrites the codes of `other` so that equal labels have equal codes in both; `labels` takes over
  * the names that only `other` has. DATA when one has numbers and the other has not. */

@@ -16,7 +16,7 @@
 
 /* Where an option's value was found. */
 struct place {
-    char *file;
+    char *file;       /* to be freed */
     const char *name; /* in the file; points into the option's value */
 };
 
@@ -53,13 +53,12 @@ static void keep_path(char path[ENGRAM_ROW_DATA_PATH], const char *name)
 }
 
 static enum engram_status wrong_count(const struct engram_job_options *options,
-                                      const struct place *place, int64_t count,
-                                      const struct engram_set_ref *set)
+                                      const struct place *place, int64_t count, const char *file,
+                                      const struct engram_dataset_info *dataset)
 {
     return engram_fail(&options->log, ENGRAM_ERR_DATA,
                        "%s: %s: has %" PRId64 " entries, but %s: %s has %" PRId64 " rows",
-                       place->file, place->name, count, set->file->path, set->dataset->path,
-                       set->dataset->dims[0]);
+                       place->file, place->name, count, file, dataset->path, dataset->dims[0]);
 }
 
 static bool get_bit(const uint8_t *bits, int64_t i)
@@ -75,6 +74,55 @@ static bool all_zero_or_one(const struct engram_column *column)
         }
     }
     return true;
+}
+
+/* The columns of that name of all files that a set is made of, one behind the other. */
+static enum engram_status append_parts(const struct engram_job_options *options,
+                                       const struct engram_set_ref *set, const char *name,
+                                       struct engram_column *column)
+{
+    enum engram_status status = ENGRAM_OK;
+    for (size_t i = 1; status == ENGRAM_OK && i < set->part_count; i++) {
+        const struct engram_set_part *part = &set->parts[i];
+        const struct place place = {part->file->path, name};
+        struct engram_column more;
+        status = engram_column_read(place.file, name, &options->log, &more);
+        if (status == ENGRAM_OK && more.count != part->dataset->dims[0]) {
+            status = wrong_count(options, &place, more.count, part->file->path, part->dataset);
+        } else if (status == ENGRAM_OK && more.kind != column->kind) {
+            status =
+                engram_fail(&options->log, ENGRAM_ERR_DATA, "%s: %s: is of another type than in %s",
+                            place.file, name, set->file->path);
+        } else if (status == ENGRAM_OK) {
+            status = engram_column_append(column, &more, &options->log);
+        }
+        engram_column_free(&more);
+    }
+    return status;
+}
+
+/* What an option says of the rows of a set: one column, or for a set of several parts one in each
+ * file. `path` is where it is inside its file; `place` is the caller's to free. */
+static enum engram_status read_column(const struct engram_job_options *options, const char *option,
+                                      const char *value, const struct engram_set_ref *set,
+                                      struct place *place, char path[ENGRAM_ROW_DATA_PATH],
+                                      struct engram_column *column)
+{
+    *column = (struct engram_column){0};
+    enum engram_status status = locate(options, set->file->path, value, place);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (place->file == NULL) {
+        return not_found(options, option, value, set->file->path);
+    }
+    keep_path(path, place->name);
+    status = engram_column_read(place->file, place->name, &options->log, column);
+    if (status == ENGRAM_OK && set->part_count > 1 && place->name == value &&
+        column->count == set->parts[0].dataset->dims[0]) {
+        status = append_parts(options, set, value, column);
+    }
+    return status;
 }
 
 /* Sets the bits of the rows that a column allows. */
@@ -96,7 +144,7 @@ static enum engram_status take_subset(const struct engram_job_options *options,
     data->subset_mask =
         column->kind == ENGRAM_COLUMN_BOOLS || (column->count == rows && all_zero_or_one(column));
     if (data->subset_mask && column->count != rows) {
-        return wrong_count(options, place, column->count, base);
+        return wrong_count(options, place, column->count, base->file->path, base->dataset);
     }
     for (int64_t i = 0; i < column->count; i++) {
         int64_t row = data->subset_mask ? i : column->numbers[i];
@@ -135,20 +183,14 @@ static enum engram_status read_subset(const struct engram_job_options *options,
                                       const struct engram_set_ref *base,
                                       struct engram_row_data *data)
 {
-    struct engram_column column = {0};
-    struct place place;
+    struct engram_column column;
+    struct place place = {0};
 
     if (options->subset == NULL) {
         return ENGRAM_OK;
     }
-    enum engram_status status = locate(options, base->file->path, options->subset, &place);
-    if (status == ENGRAM_OK && place.file == NULL) {
-        return not_found(options, "--subset", options->subset, base->file->path);
-    }
-    if (status == ENGRAM_OK) {
-        keep_path(data->subset_path, place.name);
-        status = engram_column_read(place.file, place.name, &options->log, &column);
-    }
+    enum engram_status status =
+        read_column(options, "--subset", options->subset, base, &place, data->subset_path, &column);
     if (status == ENGRAM_OK) {
         status = make_allowed(options, base, data, 0);
     }
@@ -165,19 +207,17 @@ static enum engram_status read_groups(const struct engram_job_options *options,
                                       const struct engram_set_ref *set, const char *value,
                                       struct engram_labels *groups, char path[ENGRAM_ROW_DATA_PATH])
 {
-    struct place place;
-    enum engram_status status = locate(options, set->file->path, value, &place);
-
-    if (status == ENGRAM_OK && place.file == NULL) {
-        return not_found(options, "--exclude-same", value, set->file->path);
-    }
+    struct engram_column column;
+    struct place place = {0};
+    enum engram_status status =
+        read_column(options, "--exclude-same", value, set, &place, path, &column);
     if (status == ENGRAM_OK) {
-        keep_path(path, place.name);
-        status = engram_labels_read(place.file, place.name, &options->log, groups);
+        status = engram_labels_of(&column, &options->log, groups);
     }
     if (status == ENGRAM_OK && groups->count != set->dataset->dims[0]) {
-        status = wrong_count(options, &place, groups->count, set);
+        status = wrong_count(options, &place, groups->count, set->file->path, set->dataset);
     }
+    engram_column_free(&column);
     free(place.file);
     return status;
 }
@@ -322,6 +362,7 @@ static enum engram_status read_labels(const struct engram_job_options *options,
                                       const struct engram_set_ref *base,
                                       struct engram_row_data *data)
 {
+    struct engram_column column = {0};
     struct place place;
 
     if (options->labels == NULL) {
@@ -331,11 +372,16 @@ static enum engram_status read_labels(const struct engram_job_options *options,
     if (status == ENGRAM_OK && place.file == NULL) {
         status = read_label_file(options, base, data);
     } else if (status == ENGRAM_OK) {
-        keep_path(data->labels_path, place.name);
-        status = engram_labels_read(place.file, place.name, &options->log, &data->labels);
+        free(place.file);
+        status = read_column(options, "--labels", options->labels, base, &place, data->labels_path,
+                             &column);
+        if (status == ENGRAM_OK) {
+            status = engram_labels_of(&column, &options->log, &data->labels);
+        }
+        engram_column_free(&column);
     }
     if (status == ENGRAM_OK && data->labels.count != base->dataset->dims[0]) {
-        status = wrong_count(options, &place, data->labels.count, base);
+        status = wrong_count(options, &place, data->labels.count, base->file->path, base->dataset);
     }
     free(place.file);
     return status == ENGRAM_OK ? allow_labelled(options, base, data) : status;

@@ -267,3 +267,48 @@ def test_said(t):
         t.check(text in run.err, f"{text}: {run.err}")
         run = t.run("inspect", *arguments, path)
         t.check(text in run.out, f"{text}: {run.out}")
+
+
+def test_base_of_several_files(t):
+    """The columns of the files follow each other as their rows do; one for all is fine as well."""
+    base, queries = t.gaussian(300, 8), t.gaussian(50, 8)
+    cuts = ((0, 120), (120, 121), (121, 300))
+    mask = t.random.random(300) < 0.4
+    own = t.random.integers(-1, 5, 300)
+    asked = t.random.integers(0, 5, 50)
+    words = [f"g{v}" if v >= 0 else "" for v in own]
+    files = []
+    for number_of, (a, b) in enumerate(cuts):
+        data = {"x": base[a:b], "mask": mask[a:b], "word": words[a:b]}
+        data["ids"] = [f"r{i}" for i in range(a, b)]
+        files.append(t.h5(f"part{number_of}.h5", data))
+        with h5py.File(files[-1], "a") as f:
+            categorical(f, "kind", [w or None for w in words[a:b]])
+    data = {"test": queries, "word": [f"g{v}" for v in asked], "all": mask}
+    data["rows"] = np.flatnonzero(mask)
+    path = t.h5("queries.h5", data)
+    with h5py.File(path, "a") as f:
+        categorical(f, "kind", [f"g{v}" for v in asked])
+    command = [part for name in files for part in ("--base", name)] + ["--queries=test"]
+    rows = np.flatnonzero(mask)
+    for subset in ("mask", path + "::all", path + "::rows"):
+        arguments = ["--subset", subset] + command + [path]
+        t.exact(subset, arguments, queries, base, "cosine", subset=rows)
+    groups = {"base_groups": own, "query_groups": asked}
+    for name in ("word", "kind"):
+        arguments = ["--exclude-same", name] + command + [path]
+        t.exact(name, arguments, queries, base, "l2", **groups)
+        out = t.path("out.h5")
+        run = t.run("verify", "--full", *command, path, out)
+        t.check(run.code == 0, f"{name}: {run} {run.out}")
+    with h5py.File(files[2], "a") as f:
+        del f["word"]
+        f["word"] = np.arange(179)
+    t.fails(65, ["part2.h5", "another type"], "--exclude-same=word", *command, path, t.path("o.h5"))
+    with h5py.File(files[2], "a") as f:
+        del f["word"]
+        f["word"] = words[:9]
+    t.fails(65, ["part2.h5", "9", "179"], "--exclude-same=word", *command, path, t.path("o.h5"))
+    with h5py.File(files[2], "a") as f:
+        del f["word"]
+    t.fails(66, ["part2.h5", "word"], "--exclude-same=word", *command, path, t.path("o.h5"))

@@ -7,10 +7,22 @@
 
 static struct engram_labels labels;
 
+static enum engram_status read_column(const char *name, struct engram_labels *of)
+{
+    struct engram_column column;
+    fixture_clear();
+    enum engram_status status =
+        engram_column_read(fixture_name("labels.h5"), name, &fixture_logger, &column);
+    if (status == ENGRAM_OK) {
+        status = engram_labels_of(&column, &fixture_logger, of);
+        engram_column_free(&column);
+    }
+    return status;
+}
+
 static enum engram_status read_labels(const char *name)
 {
-    fixture_clear();
-    return engram_labels_read(fixture_name("labels.h5"), name, &fixture_logger, &labels);
+    return read_column(name, &labels);
 }
 
 static void assert_label(const struct engram_labels *of, int64_t row, const char *wanted)
@@ -176,15 +188,13 @@ static void test_unite(void **state)
     struct engram_labels other;
     (void)state;
     assert_int_equal(read_labels("/texts"), ENGRAM_OK);
-    assert_int_equal(engram_labels_read(fixture_name("labels.h5"), "/kind", NULL, &other),
-                     ENGRAM_OK);
+    assert_int_equal(read_column("/kind", &other), ENGRAM_OK);
     assert_int_equal(engram_labels_unite(&labels, &other, &fixture_logger), ENGRAM_OK);
     assert_int_equal(labels.names.count, 5);
     assert_int_equal(other.codes[0], 4); /* y: new, as x is, the first category */
     assert_int_equal(other.codes[2], -1);
     engram_labels_free(&other);
-    assert_int_equal(engram_labels_read(fixture_name("labels.h5"), "/numbers", NULL, &other),
-                     ENGRAM_OK);
+    assert_int_equal(read_column("/numbers", &other), ENGRAM_OK);
     assert_int_equal(engram_labels_unite(&labels, &other, &fixture_logger), ENGRAM_ERR_DATA);
     engram_labels_free(&other);
     engram_labels_free(&labels);
