@@ -218,6 +218,11 @@ static void print_plan(const struct engram_plan *plan, const struct engram_input
         printf("memory   %s: rows %s, packed copy %s, answers %s\n", memory[0], memory[1],
                memory[2], memory[3]);
     }
+    if (is_matrix(inputs)) {
+        uint64_t cell = inputs->float64 ? sizeof(double) : sizeof(float);
+        engram_cli_format_bytes(memory[0], engram_saturating_mul(plan->pairs, cell));
+        printf("disk     %s in OUTPUT, before compression\n", memory[0]);
+    }
 }
 
 int engram_cli_inspect(const struct engram_cli_options *options)

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import os
 
 import h5py
 import numpy as np
 
 import oracle
-from support import Result, first_difference, kernel_sets, same_bits
+from support import Result, Skip, first_difference, kernel_sets, same_bits
 
 NUMBER_METRICS = ("cosine", "ip", "l2", "sqeuclidean", "l1")
 
@@ -228,4 +229,17 @@ def test_stats_and_summary(t):
     t.check(stats["filter"] == "canonical" and stats["canonical_pairs"] == 19 * 83, stats)
     t.check("1,577 distances" in run_of.err and "their values are NaN" in run_of.err, run_of.err)
     inspect = t.run("inspect", "--pairwise", "--base-rows", "0:19", "--metric", "l2", path)
+    whole = t.run("inspect", "--all", "--float64", "--metric", "l2", path)
+    t.check("disk     12.3 KiB in OUTPUT" in whole.out, whole.out)
     t.check("each row and the same row" in inspect.out and "19 pairs" in inspect.out, inspect.out)
+
+
+def test_a_result_that_cannot_fit_is_refused_before_any_work(t):
+    """800,000 rows against each other: 2.3 TiB of float32."""
+    path = t.h5("one.h5", {"x": t.random.integers(0, 9, size=(800000, 1)).astype(np.int8)})
+    free = os.statvfs(t.folder)
+    if free.f_bavail * free.f_frsize > 4 * 800000**2:
+        raise Skip("a disk that large")
+    t.fails(74, "disk is full", "--all", path, t.path("out.h5"))
+    free_after = os.statvfs(t.folder)
+    t.check(free_after.f_bavail > free.f_bavail // 2, "space was taken and not given back")
