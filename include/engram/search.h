@@ -132,16 +132,15 @@ struct engram_search_options {
     void (*progress)(void *context, uint64_t pairs_done, uint64_t pairs_total);
     void *progress_context;
     struct engram_log log;
+    int64_t expected_queries; /* of all searches of a base, for engram_prepare, which chooses and
+                                 packs accordingly; 0: unknown, many */
 };
 
 #define ENGRAM_SEARCH_OPTIONS_INIT                                                                 \
     {                                                                                              \
         sizeof(struct engram_search_options), ENGRAM_COSINE, 10, ENGRAM_INFINITY,                  \
             -ENGRAM_INFINITY, false, 0, NULL, NULL, NULL, ENGRAM_FILTER_AUTO, NULL, 0, NULL, NULL, \
-            NULL,                                                                                  \
-        {                                                                                          \
-            NULL, NULL                                                                             \
-        }                                                                                          \
+            NULL, {NULL, NULL}, 0                                                                  \
     }
 #define ENGRAM_INFINITY (__builtin_inf())
 

@@ -194,6 +194,16 @@ static void print_disk(const struct engram_plan *plan, const struct engram_input
     printf(", until the job ends; %s at the very most\n", text);
 }
 
+/* Why this filter: AUTO knows from the shapes where one is worth its packing, and leaves the choice
+ * between them to a sample of the rows, which inspect does not read. */
+static const char *filter_reason(enum engram_filter asked, enum engram_filter planned)
+{
+    if (asked != ENGRAM_FILTER_AUTO) {
+        return "";
+    }
+    return planned == ENGRAM_FILTER_INT ? " (f32 or prefix if a sample of the rows says so)" : "";
+}
+
 static void print_plan(const struct engram_plan *plan, const struct engram_inputs *inputs,
                        const struct engram_job_options *job)
 {
@@ -205,8 +215,9 @@ static void print_plan(const struct engram_plan *plan, const struct engram_input
     engram_cli_format_bytes(memory[1], plan->rows_bytes);
     engram_cli_format_bytes(memory[2], plan->packed_bytes);
     engram_cli_format_bytes(memory[3], plan->answer_bytes);
-    printf("kernels  %s, %s filter, %d %s\n", plan->isa, engram_cli_filter_name(plan->filter),
-           plan->threads, plan->threads == 1 ? "thread" : "threads");
+    printf("kernels  %s, %s filter%s, %d %s\n", plan->isa, engram_cli_filter_name(plan->filter),
+           filter_reason(job->filter, plan->filter), plan->threads,
+           plan->threads == 1 ? "thread" : "threads");
     printf("work     %s%s pairs, %.3g GFLOP\n", plan->pairs == UINT64_MAX ? "more than " : "",
            pairs, plan->gflop);
     if (engram_plan_spools(inputs)) {

@@ -133,6 +133,11 @@ enum engram_status engram_job_prepare(struct engram_job_state *job, const struct
 
     base.dim = job->inputs.base.dataset->dims[1];
     options.metric = job->inputs.metric;
+    options.k = job->inputs.k;
+    options.max_distance = job->inputs.max_distance;
+    options.min_similarity = job->inputs.min_similarity;
+    options.self = job->inputs.self;
+    options.expected_queries = (int64_t)job->plan.query_rows;
     *request = engram_job_request(job);
     limit_to_slab(job, slab, &options, request);
     /* AUTO leaves the choice between filters to a look at the data. */

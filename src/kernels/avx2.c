@@ -514,4 +514,6 @@ const struct engram_kernels engram_kernels_avx2 = {
     .int_encode = engram_avx2_int_encode,
     .f32_products = f32_products,
     .f32_peak = f32_peak,
+    .int_cost = 0.36,
+    .rescore_cost = 7,
 };

@@ -497,4 +497,6 @@ const struct engram_kernels engram_kernels_avx512 = {
     .int_encode = engram_avx512_int_encode,
     .f32_products = f32_products,
     .f32_peak = f32_peak,
+    .int_cost = 0.25,
+    .rescore_cost = 13,
 };

@@ -267,6 +267,9 @@ struct engram_kernels {
     engram_int_encode_fn int_encode;
     engram_f32_products_fn f32_products;
     engram_f32_peak_fn f32_peak;
+    /* Measured, in products of float32 at the peak; for choosing between filters. */
+    double int_cost;     /* of a product of int_tile */
+    double rescore_cost; /* of an element in canonical_pairs, of rows anywhere in memory */
 };
 
 /* Upper limits over all sets, for buffers on the stack. */

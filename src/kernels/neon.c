@@ -568,4 +568,6 @@ const struct engram_kernels engram_kernels_neon = {
     .int_encode = pack_encode,
     .f32_products = f32_products,
     .f32_peak = f32_peak,
+    .int_cost = 0.4,
+    .rescore_cost = 4,
 };

@@ -306,4 +306,6 @@ const struct engram_kernels engram_kernels_portable = {
     .int_encode = pack_encode,
     .f32_products = f32_products,
     .f32_peak = f32_peak,
+    .int_cost = 0.8,
+    .rescore_cost = 2.5,
 };

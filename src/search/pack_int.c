@@ -309,29 +309,32 @@ static bool packer_make(const struct engram_prepared *prepared, struct engram_ar
             (packer->flat != NULL && packer->heads != NULL && packer->extended != NULL));
 }
 
-static enum engram_status choose(struct engram_prepared *prepared, double largest, int team)
+static enum engram_status choose(struct engram_prepared *prepared, double largest,
+                                 const struct engram_search_options *options, int team)
 {
     struct engram_int_pack *pack = &prepared->codes;
     enum engram_status status = choose_projection(prepared, largest);
     pack->dim = prepared->dim;
-    if (status == ENGRAM_OK && pack->prefix) {
-        status = engram_prefix_choose(prepared, team);
+    if (status == ENGRAM_OK && options->filter != ENGRAM_FILTER_INT) {
+        status =
+            engram_prefix_choose(prepared, options, options->filter == ENGRAM_FILTER_AUTO, team);
     }
     return status == ENGRAM_OK ? choose_centre(prepared) : status;
 }
 
 enum engram_status engram_int_pack_make(struct engram_prepared *prepared, double largest,
-                                        bool prefix, int team, const struct engram_log *log)
+                                        const struct engram_search_options *options, int team)
 {
+    const struct engram_log *log = &options->log;
     struct engram_int_pack *pack = &prepared->codes;
     const char *const no_memory = "not enough memory for a packed copy of the base";
     int failed = 0;
 
-    pack->prefix = prefix;
-    if (choose(prepared, largest, team) != ENGRAM_OK || !take_memory(prepared)) {
+    if (choose(prepared, largest, options, team) != ENGRAM_OK || !take_memory(prepared)) {
         return engram_fail(log, ENGRAM_ERR_RESOURCE, "%s", no_memory);
     }
-    pack->tiny = 8 * (double)(prepared->dim + 16) * 0x1p-126 + (prefix ? ENGRAM_PREFIX_TINY : 0);
+    pack->tiny =
+        8 * (double)(prepared->dim + 16) * 0x1p-126 + (pack->prefix ? ENGRAM_PREFIX_TINY : 0);
 #pragma omp parallel num_threads(team) reduction(| : failed)
     {
         fenv_t saved;

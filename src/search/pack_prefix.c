@@ -3,32 +3,27 @@
 #include <omp.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/pages.h"
 #include "kernels/kernels.h"
+#include "search/predict.h"
 
-/* Rows that the axes are found from. */
+/* Rows that the axes are found from, and fewer where fewer axes are wanted. */
 #define SAMPLE_ROWS ((size_t)1024)
+#define ROWS_PER_AXIS ((size_t)8)
 
-/* Axes that are used: with the tail they fill the groups of four that the tile takes. */
-#define AXES ((size_t)95)
+/* Without a word about the job, no more axes than this are looked for. */
+#define AXES_USUAL ((size_t)95)
 
-/* Rows F of the sample. */
-struct sample {
-    float *flat; /* [rows][dim] */
-    size_t rows;
-    size_t bytes;
-    double *norm2;   /* [rows] */
-    float *extended; /* [rows][axes + 1] */
-};
-
-static bool sample_make(const struct engram_prepared *prepared, struct sample *sample)
+static bool sample_make(const struct engram_prepared *prepared, size_t wanted,
+                        struct engram_prefix_sample *sample)
 {
     size_t rows = (size_t)prepared->rows;
-    size_t step = rows / SAMPLE_ROWS + 1;
+    size_t step = rows / wanted + 1;
     size_t room = rows / step + 1;
     double *wide = calloc(prepared->dim + 1, sizeof *wide);
     float *narrow = calloc(prepared->dim + 1, sizeof *narrow);
-    *sample = (struct sample){.bytes = room * prepared->dim * sizeof(float)};
+    *sample = (struct engram_prefix_sample){.bytes = room * prepared->dim * sizeof(float)};
     sample->flat = engram_pages_alloc(sample->bytes);
     sample->norm2 = calloc(room + 1, sizeof *sample->norm2);
     bool ok = wide != NULL && narrow != NULL && sample->flat != NULL && sample->norm2 != NULL;
@@ -46,49 +41,102 @@ static bool sample_make(const struct engram_prepared *prepared, struct sample *s
     return ok;
 }
 
-static void sample_free(struct sample *sample)
+static void sample_free(struct engram_prefix_sample *sample)
 {
     engram_pages_free(sample->flat, sample->bytes);
     free(sample->norm2);
-    free(sample->extended);
 }
 
-/* (h, T) of the sample, and their mean. */
-static bool extend_sample(struct engram_prepared *prepared, struct sample *sample)
+/* (h, T) of the sample: [rows][axes + 1], to be freed; NULL when memory fails. */
+static float *extend_sample(const struct engram_prepared *prepared,
+                            const struct engram_prefix_sample *sample)
 {
-    struct engram_int_pack *pack = &prepared->codes;
-    size_t head = pack->axes.groups * ENGRAM_PRODUCT_GROUP;
-    float *heads = calloc(sample->rows * head + 1, sizeof *heads);
-    pack->centre = calloc(pack->dim + 1, sizeof *pack->centre);
-    sample->extended = calloc(sample->rows * pack->dim + 1, sizeof *sample->extended);
-    bool ok = heads != NULL && pack->centre != NULL && sample->extended != NULL;
-    if (ok) {
-        engram_prefix_rows(prepared->kernels, &pack->axes, sample->flat, sample->norm2,
-                           sample->rows, heads, sample->extended);
-    }
-    for (size_t r = 0; ok && r < sample->rows; r++) {
-        for (size_t i = 0; i < pack->dim; i++) {
-            pack->centre[i] += (double)sample->extended[r * pack->dim + i] / (double)sample->rows;
-        }
+    const struct engram_axes *axes = &prepared->codes.axes;
+    float *heads = calloc(sample->rows * axes->groups * ENGRAM_PRODUCT_GROUP + 1, sizeof *heads);
+    float *extended = calloc(sample->rows * (axes->count + 1) + 1, sizeof *extended);
+    if (heads != NULL && extended != NULL) {
+        engram_prefix_rows(prepared->kernels, axes, sample->flat, sample->norm2, sample->rows,
+                           heads, extended);
+    } else {
+        free(extended);
+        extended = NULL;
     }
     free(heads);
+    return extended;
+}
+
+/* Takes the axes: the centre is the mean of the sample. */
+static bool settle(struct engram_prepared *prepared, const struct engram_prefix_sample *sample)
+{
+    struct engram_int_pack *pack = &prepared->codes;
+    float *extended = extend_sample(prepared, sample);
+    pack->prefix = true;
+    pack->dim = pack->axes.count + 1;
+    pack->centre = calloc(pack->dim + 1, sizeof *pack->centre);
+    bool ok = extended != NULL && pack->centre != NULL;
+    for (size_t r = 0; ok && r < sample->rows; r++) {
+        for (size_t i = 0; i < pack->dim; i++) {
+            pack->centre[i] += (double)extended[r * pack->dim + i] / (double)sample->rows;
+        }
+    }
+    free(extended);
     return ok;
 }
 
-enum engram_status engram_prefix_choose(struct engram_prepared *prepared, int team)
+/* Finds up to `most` axes and cuts them to the best number. */
+static enum engram_status find_axes(struct engram_prepared *prepared,
+                                    struct engram_predictor *predictor, size_t most, int team)
 {
-    struct engram_int_pack *pack = &prepared->codes;
-    struct sample sample;
-    enum engram_status status = ENGRAM_ERR_RESOURCE;
-    size_t count = prepared->dim < AXES ? prepared->dim : AXES;
-    if (sample_make(prepared, &sample)) {
-        status = engram_axes_find(prepared->kernels, sample.flat, sample.rows, prepared->dim, count,
-                                  team, &pack->axes);
+    const struct engram_prefix_sample *sample = predictor->sample;
+    struct engram_axes *axes = &prepared->codes.axes;
+    enum engram_status status = engram_axes_find(prepared->kernels, sample->flat, sample->rows,
+                                                 prepared->dim, most, team, axes);
+    float *extended = status == ENGRAM_OK ? extend_sample(prepared, sample) : NULL;
+    if (extended == NULL) {
+        return ENGRAM_ERR_RESOURCE;
     }
-    pack->dim = pack->axes.count + 1;
-    if (status == ENGRAM_OK && !extend_sample(prepared, &sample)) {
-        status = ENGRAM_ERR_RESOURCE;
+    engram_predict_axes(predictor, axes, extended);
+    engram_axes_cut(axes, predictor->found.axes);
+    free(extended);
+    return ENGRAM_OK;
+}
+
+static void tell(const struct engram_prediction *found, const struct engram_search_options *options)
+{
+    engram_logf(&options->log, ENGRAM_LOG_DEBUG,
+                "predicted cost of a pair: %.0f with the integer filter (%.3g %% to be scored), "
+                "%.0f with the float32 filter, %.0f with a prefix of %zu axes (%.3g %%)",
+                found->int_cost, 100 * found->int_share, found->f32_cost, found->prefix_cost,
+                found->axes, 100 * found->prefix_share);
+}
+
+enum engram_status engram_prefix_choose(struct engram_prepared *prepared,
+                                        const struct engram_search_options *options, bool automatic,
+                                        int team)
+{
+    struct engram_prefix_sample sample;
+    struct engram_predictor predictor = {0};
+    size_t most = engram_predict_axes_most(prepared, options);
+    if (automatic && most == 0) {
+        return ENGRAM_OK;
     }
+    if (!automatic && most < AXES_USUAL) {
+        most = prepared->dim < AXES_USUAL ? prepared->dim : AXES_USUAL;
+    }
+    size_t wanted = most * ROWS_PER_AXIS < SAMPLE_ROWS ? most * ROWS_PER_AXIS : SAMPLE_ROWS;
+    bool ok = sample_make(prepared, wanted < 256 ? 256 : wanted, &sample) &&
+              engram_predictor_make(&predictor, prepared, &sample, options);
+    enum engram_status status = ok ? ENGRAM_OK : ENGRAM_ERR_RESOURCE;
+    if (ok && (!automatic || engram_predict_hope(&predictor, most))) {
+        status = find_axes(prepared, &predictor, most, team);
+        tell(&predictor.found, options);
+        if (status == ENGRAM_OK && (!automatic || engram_predict_pays(&predictor.found))) {
+            status = settle(prepared, &sample) ? ENGRAM_OK : ENGRAM_ERR_RESOURCE;
+        } else {
+            engram_axes_free(&prepared->codes.axes);
+        }
+    }
+    engram_predictor_free(&predictor);
     sample_free(&sample);
     return status;
 }

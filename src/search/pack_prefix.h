@@ -6,10 +6,20 @@
 #include "search/bound_prefix.h"
 #include "search/prepared.h"
 
-/* Finds axes for prepared->codes, whose projection is known, from a sample of the live rows, and
- * decides on their number; sets axes, dim and centre. RESOURCE when memory fails. */
-ENGRAM_MUST_CHECK enum engram_status engram_prefix_choose(struct engram_prepared *prepared,
-                                                          int team);
+/* Rows F of a strided sample of the live base rows. */
+struct engram_prefix_sample {
+    float *flat; /* [rows][dim] */
+    size_t rows;
+    size_t bytes;
+    double *norm2; /* [rows] */
+};
+
+/* Decides, with `automatic`, whether prepared->codes goes by way of axes (codes.prefix), and finds
+ * them; the projection is known. Sets axes, dim and centre where it does. RESOURCE when memory
+ * fails. */
+ENGRAM_MUST_CHECK enum engram_status engram_prefix_choose(
+    struct engram_prepared *prepared, const struct engram_search_options *options, bool automatic,
+    int team);
 
 /* Replaces a projected query (`dense`, float64) by (h, T); `norm2` is |Q|^2. `room`: this many
  * floats, none without axes. */

@@ -242,9 +242,9 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
     enum engram_filter filter =
         engram_filter_choose(options->filter, prepared->metric, INT64_MAX, base->rows, base->dim);
     if (status == ENGRAM_OK && (filter == ENGRAM_FILTER_INT || filter == ENGRAM_FILTER_PREFIX)) {
-        status = engram_int_pack_make(prepared, largest, filter == ENGRAM_FILTER_PREFIX, team, log);
+        status = engram_int_pack_make(prepared, largest, options, team);
         if (status == ENGRAM_OK && options->filter == ENGRAM_FILTER_AUTO &&
-            !engram_int_pack_tells(prepared)) {
+            !prepared->codes.prefix && !engram_int_pack_tells(prepared)) {
             engram_int_pack_free(&prepared->codes);
             filter = ENGRAM_FILTER_F32;
         }

@@ -91,11 +91,12 @@ enum engram_status engram_f32_pack_make(struct engram_prepared *prepared, double
                                         const struct engram_log *log);
 void engram_f32_pack_free(struct engram_f32_pack *pack);
 
-/* pack_int.c: likewise for prepared->codes; `prefix`: by way of principal axes. */
+/* pack_int.c: likewise for prepared->codes, by way of principal axes where the options' filter is
+ * PREFIX, or AUTO and a sample says that it pays. */
 size_t engram_int_pack_bytes(const struct engram_kernels *kernels, int64_t rows, int64_t dim);
 size_t engram_prefix_pack_bytes(const struct engram_kernels *kernels, int64_t rows, int64_t dim);
 enum engram_status engram_int_pack_make(struct engram_prepared *prepared, double largest,
-                                        bool prefix, int team, const struct engram_log *log);
+                                        const struct engram_search_options *options, int team);
 void engram_int_pack_free(struct engram_int_pack *pack);
 struct engram_int_row engram_int_centre_row(const struct engram_prepared *prepared, size_t row,
                                             const float *centre, double *wide, float *narrow,

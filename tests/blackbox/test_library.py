@@ -55,6 +55,7 @@ class Options(ctypes.Structure):
         ("progress", PROGRESS),
         ("progress_context", ctypes.c_void_p),
         ("log", Log),
+        ("expected_queries", ctypes.c_int64),
     ]
 
 
