@@ -13,7 +13,9 @@ def scores(base, queries, metric, query, row):
     for first in range(0, len(query), step):
         q = queries[query[first:first + step]].astype(np.float64)
         x = base[row[first:first + step]].astype(np.float64)
-        if metric in ("l2", "sqeuclidean"):
+        if metric == "l1":
+            key = np.abs(q - x).sum(axis=1)
+        elif metric in ("l2", "sqeuclidean"):
             key = np.einsum("ij,ij->i", q - x, q - x)
             key = np.sqrt(key) if metric == "l2" else key
         else:

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-METRICS = {"cosine": 0, "ip": 1, "l2": 2, "sqeuclidean": 3}
+METRICS = {"cosine": 0, "ip": 1, "l2": 2, "sqeuclidean": 3, "l1": 4}
 FILTERS = ["auto", "canonical", "f32", "int", "prefix"]
 NO_LIMIT = 2**63 - 1
 

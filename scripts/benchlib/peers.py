@@ -85,7 +85,8 @@ class Peers:
         return _now() - start
 
     def faiss_knn(self, base, queries, k, metric, answer):
-        which = self.faiss.METRIC_L2 if metric in ("l2", "sqeuclidean") \
+        which = self.faiss.METRIC_L1 if metric == "l1" \
+            else self.faiss.METRIC_L2 if metric in ("l2", "sqeuclidean") \
             else self.faiss.METRIC_INNER_PRODUCT
         start = _now()
         _, answer["neighbors"] = self.faiss.knn(queries, base, k, metric=which)
@@ -106,7 +107,8 @@ class Peers:
     def sklearn_knn(self, base, queries, k, metric, answer):
         """Normalised rows have the same neighbours under its fastest metric."""
         assert metric != "ip"
-        search = self.neighbors.NearestNeighbors(algorithm="brute", metric="sqeuclidean").fit(base)
+        named = "manhattan" if metric == "l1" else "sqeuclidean"
+        search = self.neighbors.NearestNeighbors(algorithm="brute", metric=named).fit(base)
         start = _now()
         answer["neighbors"] = search.kneighbors(queries, k, return_distance=False)
         return _now() - start

@@ -477,6 +477,16 @@ def _(bench, name):
     knn(bench, name, bench.made("gaussian", 128), "l2", 10, ("sgemm", "faiss", "sklearn"))
 
 
+@row("gaussian-128-l1", quick=False)
+def _(bench, name):
+    knn(bench, name, bench.made("gaussian", 128), "l1", 10, ("faiss", "sklearn"))
+
+
+@row("spectrum-768-l1", quick=False)
+def _(bench, name):
+    knn(bench, name, bench.made("spectrum", 768), "l1", 10, ("faiss",))
+
+
 @row("gaussian-128-k100", quick=False)
 def _(bench, name):
     knn(bench, name, bench.made("gaussian", 128), "ip", 100)
