@@ -70,7 +70,8 @@ ${MAKE:-make} --no-print-directory -j2 CC=clang SANITIZE=thread BUILD="$BUILD" W
     exit 1
 }
 # Whole jobs, with every filter.
-for options in '-k 5' '--metric l2 --filter canonical' '--min-similarity 0.8'; do
+for options in '-k 5' '--metric l2 --filter canonical' '--min-similarity 0.8' \
+    '--components --min-similarity 0.7'; do
     # shellcheck disable=SC2086
     "$BUILD/engram-batch" -q --force $options data/minilm-778x384.h5 "$work/out.h5"
 done

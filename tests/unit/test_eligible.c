@@ -1,6 +1,7 @@
 /* Which rows may be answers: masks and groups, against brute force, whatever filter runs and
  * however limits are guessed; and the components that pairs connect. */
 #define _GNU_SOURCE
+#include "engram/search.h"
 #include "search_fixture.h"
 
 /* Rows of a base large enough for limits to be guessed from a sample (64 panels of 16 rows). */
