@@ -149,6 +149,29 @@ static uint64_t counted_groups(const struct engram_prepared *prepared, const str
     return calls;
 }
 
+/* The same for the value of every pair, and row by row. */
+static uint64_t counted_values(const struct engram_prepared *prepared,
+                               const struct engram_set *base, const struct engram_set *queries,
+                               const struct engram_search_options *options)
+{
+    double *out = malloc((size_t)(base->rows * queries->rows) * sizeof *out);
+    struct engram_set left = *queries;
+    struct engram_set right = *base;
+    left.rows = right.rows = base->rows < queries->rows ? base->rows : queries->rows;
+    assert_non_null(out);
+    calls = 0;
+    windows = 0;
+    engram_unit_loop_hook = watch;
+    enum engram_status dense = engram_search_dense(prepared, queries, options, out, NULL);
+    enum engram_status rows = engram_search_pairwise(&left, &right, options, out, NULL);
+    engram_unit_loop_hook = NULL;
+    assert_int_equal(dense, ENGRAM_OK);
+    assert_int_equal(rows, ENGRAM_OK);
+    assert_true(windows >= 2 * (uint64_t)options->threads);
+    free(out);
+    return calls;
+}
+
 /* Many queries are cut into blocks, few into segments of the base. */
 static void check_shape(int64_t query_rows, int64_t base_rows, int64_t dim)
 {
@@ -171,6 +194,7 @@ static void check_shape(int64_t query_rows, int64_t base_rows, int64_t dim)
             options.max_distance = metric == ENGRAM_COSINE ? 0.9 : metric == ENGRAM_IP ? -1 : 5;
             assert_int_equal(counted(watch, prepared, &queries.set, &options), 0);
             assert_int_equal(counted_groups(prepared, &base.set, options), 0);
+            assert_int_equal(counted_values(prepared, &base.set, &queries.set, &options), 0);
             engram_pairs_first_room = 10; /* several rounds */
             assert_int_equal(counted(watch, prepared, &queries.set, &options), 0);
             engram_pairs_first_room = usual;
