@@ -307,7 +307,7 @@ def test_options_of_later_versions_are_refused_by_name(t):
     path = t.h5("one.h5", {"x": t.gaussian(10, 3)})
     out = t.path("out.h5")
     for arguments in (["--components"], ["--memory", "1G"],
-                      ["--shard", "1/2"], ["--from-scratch"], ["--allow-external"]):
+                      ["--shard", "1/2"], ["--from-scratch"]):
         t.fails(64, arguments[0], *arguments, path, out)
     run = t.run("merge", path, out)
     t.check(run.code == 64 and "merge" in run.err, f"{run}")
