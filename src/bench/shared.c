@@ -64,6 +64,7 @@ static struct engram_search_options options_of(const struct engram_bench_problem
     options.filter = (enum engram_filter)problem->filter;
     options.isa = problem->isa;
     options.threads = problem->threads;
+    options.expected_queries = problem->query_count;
     options.log = (struct engram_log){complain, NULL};
     return options;
 }
