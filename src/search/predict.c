@@ -6,7 +6,7 @@
 
 #include "kernels/kernels.h"
 
-#define QUERIES ((size_t)32)
+#define QUERIES ((size_t)64)
 #define ROWS_MAX ((size_t)512)
 
 /* Rows that share a scale, about as in a panel. */
@@ -321,6 +321,20 @@ static double prefix_error(const struct engram_predictor *p, const float *extend
     return code_error(p, count + 1, panel_top / rows, row_top / rows, sqrt(norm2 / rows));
 }
 
+/* Of the pairs, from what each query found: two standard errors and two pairs more. Queries differ
+ * far more than chance would have it: a few that point where many rows are find most. */
+static double cautious_share(const double found[QUERIES], size_t rows)
+{
+    double sum = 0;
+    double squares = 0;
+    for (size_t q = 0; q < QUERIES; q++) {
+        sum += found[q];
+        squares += found[q] * found[q];
+    }
+    double spread = squares - sum * sum / (double)QUERIES;
+    return (sum + 2 * sqrt(spread > 0 ? spread : 0) + 2) / (double)(QUERIES * rows + 1);
+}
+
 void engram_predict_axes(struct engram_predictor *p, const struct engram_axes *axes,
                          const float *extended)
 {
@@ -331,7 +345,7 @@ void engram_predict_axes(struct engram_predictor *p, const struct engram_axes *a
     p->found.prefix_cost = INFINITY;
     for (size_t count = AXES_MIN; tails != NULL && heads != NULL; count = next_count(count)) {
         count = count < axes->count ? count : axes->count;
-        size_t found = 0;
+        double found[QUERIES] = {0};
         for (size_t r = 0; r < p->rows; r++) {
             const float *row = extended + r * p->step * width;
             double rest = p->sample->norm2[r * p->step];
@@ -352,12 +366,10 @@ void engram_predict_axes(struct engram_predictor *p, const struct engram_axes *a
                 }
                 *head += (double)more;
                 double bound = *head + tails[r] * tails[p->query_row[q]] + error - p->row_term[r];
-                found += r != p->query_row[q] && bound >= p->level[q];
+                found[q] += r != p->query_row[q] && bound >= p->level[q];
             }
         }
-        /* Two standard deviations and two pairs more than were found. */
-        double share =
-            ((double)found + 2 * sqrt((double)found) + 2) / (double)(QUERIES * p->rows + 1);
+        double share = cautious_share(found, p->rows);
         double cost = prefix_cost(p, count, share);
         if (cost < p->found.prefix_cost) {
             p->found.prefix_cost = cost;
