@@ -17,7 +17,7 @@
 
 /* Finding l axes takes 9 * 8 l * l products a dimension, on which 0.5 % of the integer filter's
  * n_queries * n_rows / 4 may be spent. */
-#define PAIRS_PER_AXIS2 60000
+#define PAIRS_PER_AXIS2 240000
 #define AXES_MIN 15
 
 /* Packing a row, in products of its elements; products with axes run at two thirds of the peak. */
@@ -97,24 +97,52 @@ static int descending(const void *left, const void *right)
     return (a < b) - (a > b);
 }
 
-/* The score at place `rank` (from 0, may be a fraction) of a sorted sample; beyond its end by the
- * mean excess over the sixteenth. */
-static double at_rank(const double *sorted, size_t count, double rank)
+/* Scores at the top that the estimate of a place needs. */
+#define TOP ((size_t)16)
+
+/* Brings the `TOP` largest to the front, sorted; all of them where a place after those is asked
+ * for. */
+static void sort_top(double *scores, size_t count, double rank)
 {
-    size_t base = count < 16 ? count - 1 : 15;
-    double excess = 0;
-    if (rank >= (double)base) {
-        return sorted[rank < (double)count ? (size_t)rank : count - 1];
+    size_t top = count < TOP ? count : TOP;
+    if (rank >= (double)top) {
+        qsort(scores, count, sizeof *scores, descending);
+        return;
     }
-    for (size_t i = 0; i < base; i++) {
-        excess += (sorted[i] - sorted[base]) / (double)base;
+    qsort(scores, top, sizeof *scores, descending);
+    for (size_t i = top; i < count; i++) {
+        double score = scores[i];
+        if (score <= scores[top - 1]) {
+            continue;
+        }
+        size_t at = top - 1;
+        scores[i] = scores[at];
+        for (; at > 0 && scores[at - 1] < score; at--) {
+            scores[at] = scores[at - 1];
+        }
+        scores[at] = score;
     }
-    return sorted[base] + TAIL_FACTOR * excess * log((double)(base + 1) / (rank + 1e-9));
 }
 
-/* What an answer of query q has to reach; `sorted` has room for a score of every row. */
+/* The score at place `rank` (from 0, may be a fraction); beyond the sample's end by the mean excess
+ * over the last of the top. */
+static double at_rank(double *scores, size_t count, double rank)
+{
+    size_t base = count < TOP ? count - 1 : TOP - 1;
+    double excess = 0;
+    sort_top(scores, count, rank);
+    if (rank >= (double)base) {
+        return scores[rank < (double)count ? (size_t)rank : count - 1];
+    }
+    for (size_t i = 0; i < base; i++) {
+        excess += (scores[i] - scores[base]) / (double)base;
+    }
+    return scores[base] + TAIL_FACTOR * excess * log((double)(base + 1) / (rank + 1e-9));
+}
+
+/* What an answer of query q has to reach; `scores` has room for a score of every row. */
 static double level_of(const struct engram_predictor *p,
-                       const struct engram_search_options *options, size_t q, double *sorted)
+                       const struct engram_search_options *options, size_t q, double *scores)
 {
     const struct engram_projection *projection = &p->prepared->codes.projection;
     const struct engram_projected projected = {projection->exponent,
@@ -127,12 +155,11 @@ static double level_of(const struct engram_predictor *p,
     }
     for (size_t r = 0; r < p->rows; r++) {
         if (r != p->query_row[q]) {
-            sorted[count++] = (double)p->scores[r * QUERIES + q] - p->row_term[r];
+            scores[count++] = (double)p->scores[r * QUERIES + q] - p->row_term[r];
         }
     }
-    qsort(sorted, count, sizeof *sorted, descending);
     double rank = (double)options->k / (double)p->prepared->rows * (double)count;
-    double kth = at_rank(sorted, count, rank);
+    double kth = at_rank(scores, count, rank);
     return kth > level ? kth : level;
 }
 
