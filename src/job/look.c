@@ -10,6 +10,7 @@
 
 #define BLOCKS 4
 #define BLOCK_ROWS 1024
+#define BLOCK_BYTES ((size_t)16 << 20) /* fewer rows where they are huge, but one */
 
 struct notes {
     double *norms;
@@ -126,13 +127,24 @@ static void sum_up(struct notes *notes, struct engram_look *look)
     }
 }
 
+static int64_t rows_of_a_block(const struct engram_dataset_info *dataset)
+{
+    size_t bytes = engram_row_bytes(engram_source_dtype(dataset), dataset->dims[1]);
+
+    if (bytes <= BLOCK_BYTES / BLOCK_ROWS) {
+        return BLOCK_ROWS;
+    }
+    return bytes < BLOCK_BYTES ? (int64_t)(BLOCK_BYTES / bytes) : 1;
+}
+
 enum engram_status engram_set_look(const struct engram_set_ref *set,
                                    const struct engram_job_options *options,
                                    struct engram_look *look)
 {
     int64_t rows = set->last - set->first;
-    int64_t blocks = rows <= BLOCKS * BLOCK_ROWS ? 1 : BLOCKS;
-    int64_t size = blocks == 1 ? rows : BLOCK_ROWS;
+    int64_t block_rows = rows_of_a_block(set->dataset);
+    int64_t blocks = rows <= BLOCKS * block_rows ? 1 : BLOCKS;
+    int64_t size = blocks == 1 ? rows : block_rows;
     enum engram_status status = ENGRAM_OK;
     struct notes notes = {
         .norms = calloc((size_t)(blocks * size) + 1, sizeof(double)),

@@ -12,8 +12,8 @@ struct engram_look {
     double smallest, median, largest; /* norm of the rows that are finite; bits: ones */
 };
 
-/* Reads up to 4096 rows of the range, in blocks spread evenly over it. As engram_set_open and
- * engram_source_next. */
+/* Reads up to 4096 rows of the range (of huge rows, what 64 MiB hold), in blocks spread evenly over
+ * it. As engram_set_open and engram_source_next. */
 enum engram_status engram_set_look(const struct engram_set_ref *set,
                                    const struct engram_job_options *options,
                                    struct engram_look *look);

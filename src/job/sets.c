@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/size.h"
 #include "io/memory.h"
+#include "search/metric.h"
 
 /* What two parts have in common; float64 holds what any slab holds. */
 static void take_in(struct engram_dataset_info *whole, const struct engram_dataset_info *part)
@@ -29,6 +30,12 @@ static enum engram_status describe_whole(struct engram_set_ref *set, const struc
     const struct engram_set_part *first = &set->parts[0];
 
     *set->whole = *first->dataset;
+    /* No memory would be enough for it: said before memory is asked about. */
+    if (first->dataset->dims[1] > ENGRAM_DIM_MAX) {
+        return engram_fail(
+            log, ENGRAM_ERR_DATA, "%s: %s: has %" PRId64 " dimensions; the limit is %" PRId64,
+            first->file->path, first->dataset->path, first->dataset->dims[1], ENGRAM_DIM_MAX);
+    }
     for (size_t i = 1; i < set->part_count; i++) {
         const struct engram_set_part *part = &set->parts[i];
         if (part->dataset->dims[1] != first->dataset->dims[1]) {

@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
 """Black-box tests: runs the command on files made with h5py and reads its results with h5py.
 
-    tests/blackbox/run.py [-k SUBSTRING] [--seed N] [-l] [-v]
+    tests/blackbox/run.py [-k SUBSTRING] [--seed N] [-j N] [-l] [-v] [--times]
 
--k runs tests whose name holds SUBSTRING (may be repeated), -l lists the names, -v tells times.
-ENGRAM_BATCH names the command (default build/engram-batch). Data are random: the seed is printed,
-and the same seed makes the same tests."""
+-k runs tests whose name holds SUBSTRING (may be repeated), -l lists the names, -v says which passed,
+-j runs so many at once (default: the cores, at most 4; each has its own folder and random numbers).
+--times ends with the processor time of every test, the most expensive first: unlike seconds on the
+clock it does not depend on what else the machine does. ENGRAM_BATCH names the command (default
+build/engram-batch). Data are random: the seed is printed, and the same seed makes the same tests.
+ENGRAM_TEST_LONG=1 makes the sweeps longer that `make test` keeps short."""
 
 import argparse
 import importlib
+import multiprocessing
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -34,25 +39,70 @@ def collect():
     return tests
 
 
-def run_one(support, name, function, seed):
-    """(outcome, reasons, box)"""
+class Outcome:
+    """What came of one test; goes from the process that ran it to the one that prints."""
+
+    def __init__(self, name, kind, box, seconds):
+        self.name = name
+        self.kind = kind
+        self.reasons = box.reasons
+        self.skip_reason = box.skip_reason
+        self.runs = box.runs
+        self.seconds = seconds
+
+
+def cpu_seconds():
+    """Of this process and the commands that it ran."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def run_one(job):
+    import support
+
+    name, function, seed = job
+    began = cpu_seconds()
     folder = tempfile.mkdtemp(prefix="engram-blackbox-")
     box = support.Box(name, folder, seed)
-    outcome = "passed"
+    kind = "passed"
     try:
         function(box)
     except support.Stop:
         pass
     except support.Skip as reason:
-        outcome = "skipped"
+        kind = "skipped"
         box.skip_reason = str(reason)
     except Exception:  # a broken test must not hide the others
         box.reasons.append("exception:\n" + traceback.format_exc())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if box.reasons:
-        outcome = "failed"
-    return outcome, box
+        kind = "failed"
+    return Outcome(name, kind, box, cpu_seconds() - began)
+
+
+def outcomes(jobs, processes):
+    """One by one, in the order of the jobs."""
+    if processes <= 1 or len(jobs) <= 1:
+        yield from map(run_one, jobs)
+        return
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        yield from pool.imap(run_one, jobs)
+
+
+def tell(outcome, seed, verbose):
+    name = outcome.name
+    if outcome.kind == "failed":
+        print(f"FAILED {name} (--seed {seed} -k {name})")
+        for reason in outcome.reasons[:REASONS_SHOWN]:
+            print("    " + reason.replace("\n", "\n    "))
+        if len(outcome.reasons) > REASONS_SHOWN:
+            print(f"    ... {len(outcome.reasons) - REASONS_SHOWN} more")
+    elif outcome.kind == "skipped":
+        print(f"skipped {name}: {outcome.skip_reason}")
+    elif verbose:
+        print(f"passed {name}: {outcome.seconds:.2f} s of processor time, {outcome.runs} runs")
+    sys.stdout.flush()
 
 
 def main():
@@ -61,6 +111,9 @@ def main():
     parser.add_argument("--seed", type=int)
     parser.add_argument("-l", "--list", action="store_true")
     parser.add_argument("-v", "--verbose", action="store_true")
+    parser.add_argument("--times", action="store_true")
+    cores = min(4, len(os.sched_getaffinity(0)))
+    parser.add_argument("-j", "--jobs", metavar="N", type=int, default=cores)
     options = parser.parse_args()
     try:
         import h5py  # noqa: F401
@@ -86,26 +139,18 @@ def main():
 
     count = {"passed": 0, "failed": 0, "skipped": 0}
     start = time.monotonic()
-    runs = 0
-    for name, function in tests:
-        began = time.monotonic()
-        outcome, box = run_one(support, name, function, seed)
-        runs += box.runs
-        count[outcome] += 1
-        if outcome == "failed":
-            print(f"FAILED {name} (--seed {seed} -k {name})")
-            for reason in box.reasons[:REASONS_SHOWN]:
-                print("    " + reason.replace("\n", "\n    "))
-            if len(box.reasons) > REASONS_SHOWN:
-                print(f"    ... {len(box.reasons) - REASONS_SHOWN} more")
-        elif outcome == "skipped":
-            print(f"skipped {name}: {box.skip_reason}")
-        elif options.verbose:
-            print(f"passed {name} {time.monotonic() - began:.2f} s, {box.runs} runs")
-        sys.stdout.flush()
+    done = []
+    for outcome in outcomes([(name, function, seed) for name, function in tests], options.jobs):
+        tell(outcome, seed, options.verbose)
+        count[outcome.kind] += 1
+        done.append(outcome)
+    if options.times:
+        for outcome in sorted(done, key=lambda o: -o.seconds):
+            print(f"{outcome.seconds:7.2f} s {outcome.runs:4d} runs  {outcome.name}")
     skipped = f", {count['skipped']} skipped" if count["skipped"] else ""
     print(
-        f"{runs} runs of the command in {time.monotonic() - start:.0f} s, seed {seed}\n"
+        f"{sum(o.runs for o in done)} runs of the command in {time.monotonic() - start:.0f} s "
+        f"({sum(o.seconds for o in done):.0f} s of processor time), seed {seed}\n"
         f"{count['passed']} passed, {count['failed']} failed{skipped}"
     )
     return 1 if count["failed"] or not tests else 0

@@ -100,6 +100,7 @@ class Box:
         self.seed = seed
         self.reasons = []
         self.runs = 0
+        self.skip_reason = None
         self.random = np.random.default_rng([seed, zlib.crc32(name.encode())])
 
     # Checks
