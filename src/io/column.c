@@ -27,6 +27,19 @@ static enum engram_status hdf5_failure(const struct reader *reader, const char *
                        reader->name, what, message);
 }
 
+static enum engram_status read_failure(const struct reader *reader, hid_t dataset)
+{
+    char message[256];
+
+    engram_h5_message(message, sizeof message);
+    enum engram_status status = engram_h5_read_status(message);
+    if (engram_h5_missing_filter(dataset, message, sizeof message)) {
+        status = ENGRAM_ERR_PLUGIN;
+    }
+    return engram_fail(reader->log, status, "%s: %s: cannot be read (%s)", reader->path,
+                       reader->name, message);
+}
+
 static enum engram_status wrong(const struct reader *reader, const char *what)
 {
     return engram_fail(reader->log, ENGRAM_ERR_DATA, "%s: %s: %s", reader->path, reader->name,
@@ -85,7 +98,7 @@ static enum engram_status read_numbers(const struct reader *reader, hid_t datase
     }
     if (column->count > 0 &&
         H5Dread(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, column->numbers) < 0) {
-        return hdf5_failure(reader, "cannot be read");
+        return read_failure(reader, dataset);
     }
     for (int64_t i = 0; is_unsigned && i < column->count; i++) {
         if (column->numbers[i] < 0) {

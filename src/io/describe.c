@@ -49,6 +49,30 @@ void engram_h5_filter_name(H5Z_filter_t filter, const char *given, char *text, s
     }
 }
 
+bool engram_h5_missing_filter(hid_t dataset, char *text, size_t size)
+{
+    ENGRAM_H5_HANDLE hid_t creation = dataset < 0 ? -1 : H5Dget_create_plist(dataset);
+    int count = creation < 0 ? 0 : H5Pget_nfilters(creation);
+
+    for (int i = 0; i < count; i++) {
+        char given[64] = "";
+        char name[48];
+        unsigned flags = 0;
+        size_t values = 0;
+        H5Z_filter_t filter = H5Pget_filter2(creation, (unsigned)i, &flags, &values, NULL,
+                                             sizeof given - 1, given, NULL);
+        if (filter >= 0 && H5Zfilter_avail(filter) <= 0) {
+            engram_h5_filter_name(filter, given, name, sizeof name);
+            snprintf(text, size,
+                     "HDF5 filter %d, %s, is not installed; install its plugin and set "
+                     "HDF5_PLUGIN_PATH",
+                     (int)filter, name);
+            return true;
+        }
+    }
+    return false;
+}
+
 static herr_t describe_filters(hid_t creation, char *text, size_t size)
 {
     int count = H5Pget_nfilters(creation);
@@ -128,15 +152,22 @@ static herr_t describe_chunks(hid_t creation, struct engram_dataset_info *info)
     return describe_filters(creation, info->filters, sizeof info->filters);
 }
 
-/* Rows of packed bits. An attribute of that name beside codes of a quantiser, which fit no row of
- * so many bits, changes nothing. */
+/* Rows of packed bits. An attribute of that name beside codes of a quantiser, which have eight bits
+ * at most, changes nothing; a larger number that the rows do not fit is a mistake, and taking the
+ * bytes for numbers would be another. */
 static void find_packed_bits(hid_t dataset, struct engram_dataset_info *info)
 {
     int64_t bits = 0;
 
     if (info->rank != 2 || info->content != ENGRAM_CONTENT_NUMERIC || info->dtype != ENGRAM_U8 ||
         info->bits != ENGRAM_BITS_NONE || !engram_h5_integer_attribute(dataset, "nbits", &bits) ||
-        bits <= 0 || bits > INT64_MAX - 7 || (bits + 7) / 8 != info->dims[1]) {
+        bits <= 0 || (bits <= 8 && info->dims[1] != 1)) {
+        return;
+    }
+    if ((bits - 1) / 8 + 1 != info->dims[1]) {
+        info->content = ENGRAM_CONTENT_OTHER;
+        snprintf(info->type_name, sizeof info->type_name, "bytes; nbits %lld does not fit",
+                 (long long)bits);
         return;
     }
     info->bits = ENGRAM_BITS_PACKED;

@@ -3,6 +3,8 @@
 #define ENGRAM_IO_DESCRIBE_H
 
 #include <hdf5.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 #include "io/h5type.h"
 #include "io/layout.h"
@@ -18,5 +20,9 @@ void engram_h5_set_type(struct engram_dataset_info *info, const struct engram_h5
 /* The name of filter `filter` for people ("deflate"); `given` is the name in the file, perhaps "".
  */
 void engram_h5_filter_name(H5Z_filter_t filter, const char *given, char *text, size_t size);
+
+/* After a read of `dataset` (or -1) failed: is a filter that it needs not there? `text` then says
+ * which, and what to do; else it is left alone. */
+bool engram_h5_missing_filter(hid_t dataset, char *text, size_t size);
 
 #endif

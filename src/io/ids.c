@@ -114,6 +114,20 @@ static bool keep_slice(struct reader *reader, int64_t from, int64_t count)
     return true;
 }
 
+static enum engram_status slice_failure(const struct reader *reader, int64_t from, int64_t count)
+{
+    char message[256];
+
+    engram_h5_message(message, sizeof message);
+    enum engram_status status = engram_h5_read_status(message);
+    if (engram_h5_missing_filter(reader->dataset, message, sizeof message)) {
+        status = ENGRAM_ERR_PLUGIN;
+    }
+    return engram_fail(reader->log, status, "%s: %s: ids %lld to %lld cannot be read (%s)",
+                       reader->path, reader->name, (long long)(reader->first + from),
+                       (long long)(reader->first + from + count), message);
+}
+
 static enum engram_status read_slice(struct reader *reader, int64_t from, int64_t count)
 {
     hsize_t start = (hsize_t)(reader->first + from);
@@ -129,10 +143,7 @@ static enum engram_status read_slice(struct reader *reader, int64_t from, int64_
     }
     if (H5Dread(reader->dataset, reader->type, memory, reader->space, H5P_DEFAULT, reader->slice) <
         0) {
-        char what[80];
-        snprintf(what, sizeof what, "ids %lld to %lld cannot be read",
-                 (long long)(reader->first + from), (long long)(reader->first + from + count));
-        return hdf5_failure(reader, what);
+        return slice_failure(reader, from, count);
     }
     bool kept = keep_slice(reader, from, count);
     if (reader->variable) {

@@ -272,37 +272,12 @@ static enum engram_status read_piece(const struct reading *reading, int64_t from
 
 /* ---- by HDF5 */
 
-/* The filter that a dataset needs and that is not there; false: there is none. */
-static bool find_missing_filter(hid_t dataset, char *text, size_t size)
-{
-    ENGRAM_H5_HANDLE hid_t creation = H5Dget_create_plist(dataset);
-    int count = creation < 0 ? 0 : H5Pget_nfilters(creation);
-
-    for (int i = 0; i < count; i++) {
-        char given[64] = "";
-        char name[48];
-        unsigned flags = 0;
-        size_t values = 0;
-        H5Z_filter_t filter = H5Pget_filter2(creation, (unsigned)i, &flags, &values, NULL,
-                                             sizeof given - 1, given, NULL);
-        if (filter >= 0 && H5Zfilter_avail(filter) <= 0) {
-            engram_h5_filter_name(filter, given, name, sizeof name);
-            snprintf(text, size,
-                     "HDF5 filter %d, %s, is not installed; install its plugin and set "
-                     "HDF5_PLUGIN_PATH",
-                     (int)filter, name);
-            return true;
-        }
-    }
-    return false;
-}
-
 static enum engram_status fail_h5(const struct reading *reading, int64_t at, hid_t dataset)
 {
     char message[256];
 
     engram_h5_message(message, sizeof message);
-    if (dataset >= 0 && find_missing_filter(dataset, message, sizeof message)) {
+    if (engram_h5_missing_filter(dataset, message, sizeof message)) {
         return fail_item(reading, at, ENGRAM_ERR_PLUGIN, message);
     }
     return fail_item(reading, at, engram_h5_read_status(message), message);

@@ -94,6 +94,20 @@ def test_nbits_beside_other_rows(t):
             np.unpackbits(codes, axis=1), "hamming", self_job=True)
 
 
+def test_nbits_that_do_not_fit(t):
+    """Codes of a byte have eight bits at most: a larger number is a mistake, and not searched."""
+    packed_bytes = t.random.integers(0, 256, size=(40, 5)).astype(np.uint8)
+    path = t.h5("misfit.h5", {"x": packed_bytes})
+    for count in (32, 41):
+        with h5py.File(path, "a") as f:
+            f["x"].attrs["nbits"] = count
+        t.fails(64, ["/x", f"nbits {count} does not fit"], path, t.path("out.h5"))
+        t.fails(65, ["/x", f"nbits {count} does not fit"], "--base", "x", path, t.path("out.h5"))
+        wide = np.unpackbits(packed_bytes, axis=1)
+        t.exact("in spite of it", ["--base", "x", "--dtype", "bits", path], wide, wide, "hamming",
+                self_job=True)
+
+
 def test_many_bits_in_parts(t):
     one, two = bits(t, 1500, 77), bits(t, 700, 77)
     both = np.concatenate([one, two])

@@ -167,6 +167,22 @@ def test_lzf_plugin_missing(t):
     t.fails(69, ["lzf.h5", "lzf"], path, t.path("out.h5"), env=none)
 
 
+def test_lzf_plugin_missing_for_ids_and_columns(t):
+    """What AnnData compresses with the vectors."""
+    rows = t.gaussian(64, 8)
+    path = t.h5("lzf.h5", {"x": rows})
+    with h5py.File(path, "r+") as f:
+        names = np.array([b"row%08d" % i for i in range(64)])
+        f.create_dataset("ids", data=names, chunks=(16,), compression="lzf")
+        f.create_dataset("group", data=np.arange(64) // 8, chunks=(16,), compression="lzf")
+    none = {"HDF5_PLUGIN_PATH": t.path("no-plugins")}
+    t.fails(69, ["/ids", "32000", "lzf"], path, t.path("out.h5"), env=none)
+    with h5py.File(path, "r+") as f:
+        del f["ids"]
+    for option in ("--exclude-same", "--labels", "--subset"):
+        t.fails(69, ["group", "32000", "lzf"], option, "group", path, t.path("out.h5"), env=none)
+
+
 def test_damaged_chunk(t):
     rows = t.gaussian(64, 8)
     path = t.h5("bad.h5", {"x": rows}, chunks=(16, 8), fletcher32=True)
