@@ -91,18 +91,37 @@ static void print_line(FILE *stream, const struct line *line, const int widths[C
     fputc('\n', stream);
 }
 
+/* The next dataset to list from `*at` on: the first `limit`, and as many more that may be sets of
+ * vectors. NULL at the end. */
+static const struct engram_dataset_info *next_listed(const struct engram_layout *layout,
+                                                     size_t limit, size_t *at, size_t *shown)
+{
+    for (; *at < layout->count; (*at)++) {
+        const struct engram_dataset_info *dataset = &layout->datasets[*at];
+        bool vectors = dataset->rank == 2 && dataset->content == ENGRAM_CONTENT_NUMERIC;
+        if (*at < limit || (vectors && *shown / 2 < limit)) {
+            (*at)++;
+            (*shown)++;
+            return dataset;
+        }
+    }
+    return NULL;
+}
+
 void engram_cli_print_datasets(FILE *stream, const struct engram_layout *layout, size_t limit)
 {
     static const struct line TITLES = {{"dataset", "shape", "type", "storage"}};
-    size_t shown = layout->count < limit ? layout->count : limit;
+    const struct engram_dataset_info *dataset;
+    size_t at = 0;
+    size_t shown = 0;
     int widths[CELLS];
     struct line line;
 
     for (int cell = 0; cell < CELLS; cell++) {
         widths[cell] = width_of(TITLES.cells[cell]);
     }
-    for (size_t i = 0; i < shown; i++) {
-        describe(&layout->datasets[i], &line);
+    while ((dataset = next_listed(layout, limit, &at, &shown)) != NULL) {
+        describe(dataset, &line);
         for (int cell = 0; cell < CELLS; cell++) {
             int width = width_of(line.cells[cell]);
             width = width < COLUMN_MAX ? width : COLUMN_MAX;
@@ -112,8 +131,10 @@ void engram_cli_print_datasets(FILE *stream, const struct engram_layout *layout,
     if (shown > 0) {
         print_line(stream, &TITLES, widths);
     }
-    for (size_t i = 0; i < shown; i++) {
-        describe(&layout->datasets[i], &line);
+    at = 0;
+    shown = 0;
+    while ((dataset = next_listed(layout, limit, &at, &shown)) != NULL) {
+        describe(dataset, &line);
         print_line(stream, &line, widths);
     }
     if (shown < layout->count) {

@@ -53,6 +53,11 @@ static void print_files(const struct engram_inputs *inputs, size_t limit)
             print_escaped(layout->distance);
             puts("\"");
         }
+        if (layout->outside[0] != '\0') {
+            fputs("  ", stdout);
+            print_escaped(layout->outside);
+            putchar('\n');
+        }
         putchar('\n');
     }
 }
@@ -87,6 +92,23 @@ static void print_items(const struct engram_dataset_info *dataset)
     puts(engram_items_count(items) > 3 ? ", ..." : "");
 }
 
+/* Strings that could be the ids of a set for which none were recognised. */
+static void print_possible_ids(const struct engram_set_ref *set)
+{
+    const struct engram_layout *layout = &set->file->layout;
+
+    for (size_t i = 0; i < layout->count; i++) {
+        const struct engram_dataset_info *strings = &layout->datasets[i];
+        if (strings->rank == 1 && strings->content == ENGRAM_CONTENT_STRINGS &&
+            strings->dims[0] == set->dataset->dims[0]) {
+            fputs(" (--ids would take ", stdout);
+            print_escaped(strings->path);
+            fputs(")", stdout);
+            return;
+        }
+    }
+}
+
 static void print_set(const char *label, const struct engram_inputs *inputs,
                       const struct engram_set_ref *set)
 {
@@ -115,6 +137,9 @@ static void print_set(const char *label, const struct engram_inputs *inputs,
         print_escaped(set->ids->path);
     } else {
         fputs(", no ids", stdout);
+        if (set->part_count == 1) {
+            print_possible_ids(set);
+        }
     }
     putchar('\n');
     print_items(set->dataset);

@@ -248,6 +248,23 @@ static int visit_hard(struct scan *scan, hid_t group, const char *name)
     return type == H5O_TYPE_GROUP ? visit_group(scan, group, name, &key) : 0;
 }
 
+/* Other files are not followed by links, but the reader of a message may look for what is there. */
+static void note_external(struct scan *scan, hid_t group, const char *name, size_t bytes)
+{
+    char *value = bytes > 0 && scan->layout->outside[0] == '\0' ? malloc(bytes) : NULL;
+    const char *file = NULL;
+    const char *object = NULL;
+
+    if (value != NULL && H5Lget_val(group, name, value, bytes, H5P_DEFAULT) >= 0 &&
+        H5Lunpack_elink_val(value, bytes, NULL, &file, &object) >= 0) {
+        snprintf(scan->layout->outside, sizeof scan->layout->outside,
+                 "%.90s is a link into another file, which is not followed: name %.90s::%.90s "
+                 "instead",
+                 scan->path.text, file, object);
+    }
+    free(value);
+}
+
 static herr_t visit_link(hid_t group, const char *name, const ENGRAM_H5_LINK_INFO *link,
                          void *context)
 {
@@ -259,6 +276,8 @@ static herr_t visit_link(hid_t group, const char *name, const ENGRAM_H5_LINK_INF
         result = visit_hard(scan, group, name);
     } else if (result == 0 && link->type == H5L_TYPE_SOFT) {
         result = remember_soft(scan);
+    } else if (result == 0 && link->type == H5L_TYPE_EXTERNAL) {
+        note_external(scan, group, name, link->u.val_size);
     }
     engram_link_path_cut(&scan->path, length);
     return result;

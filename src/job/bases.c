@@ -103,12 +103,16 @@ static enum engram_status read_list(struct engram_bases *bases, const char *path
     char *line = NULL;
     size_t size = 0;
     ssize_t length = 0;
+    bool first = true;
     enum engram_status status = ENGRAM_OK;
     while (status == ENGRAM_OK && (length = getline(&line, &size, stream)) >= 0) {
+        /* A mark that some editors put before the first character. */
+        size_t skip = first && strncmp(line, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+        first = false;
         while (length > 0 && strchr(" \t\r\n", line[length - 1]) != NULL) {
             line[--length] = '\0';
         }
-        const char *start = line + strspn(line, " \t");
+        const char *start = line + skip + strspn(line + skip, " \t");
         if (start[0] != '\0' && start[0] != '#') {
             status = append_line(bases, path, start, log);
         }

@@ -96,5 +96,8 @@ const char *engram_inputs_candidates(const struct engram_layout *layout, char *t
     if (all > named) {
         add(&line, " and %zu%s more", all - named, layout->truncated ? " or" : "");
     }
+    if (layout->outside[0] != '\0') {
+        add(&line, "; %s", layout->outside);
+    }
     return text;
 }

@@ -1,5 +1,6 @@
 """What inspect tells of the sets: the decision, the others, a sample."""
 
+import h5py
 import numpy as np
 
 from anndata_files import modern
@@ -61,3 +62,38 @@ def test_unreadable(t):
     rows[2, 1] = 2**60
     run = t.run("inspect", t.h5("x.h5", {"x": rows}))
     t.check(run.code == 65 and "row 2" in run.err, f"{run}")
+
+
+def test_vectors_are_listed(t):
+    """However many other datasets come before them."""
+    path = t.path("many.h5")
+    with h5py.File(path, "w") as f:
+        for i in range(60):
+            f[f"a/{i:02d}"] = np.arange(i + 1)
+        f["vectors"] = t.gaussian(20, 6)
+        f["z"] = np.arange(3)
+    out = t.run("inspect", path).out
+    t.check("  /vectors " in out and "  /z " not in out and "and 21 more" in out, out)
+    t.check("  /z " in t.run("inspect", "-v", path).out, "-v")
+
+
+def test_ids_that_are_not_clear(t):
+    rows = t.gaussian(20, 6)
+    names = [f"row {i}" for i in range(20)]
+    path = t.h5("x.h5", {"x": rows, "bar": names, "foo": names, "other": names[:7]})
+    text = line(t.run("inspect", path), "base")
+    t.check("no ids" in text and "--ids" in text and "/bar" in text, text)
+    t.check("--ids" not in line(t.run("inspect", "--ids", "foo", path), "base"), "named")
+
+
+def test_external_links_are_named(t):
+    """They are not followed; the file that they lead into is said."""
+    t.h5("elsewhere.h5", {"x": t.gaussian(20, 6)})
+    path = t.path("link.h5")
+    with h5py.File(path, "w") as f:
+        f["v"] = h5py.ExternalLink("elsewhere.h5", "/x")
+    parts = ["/v", "elsewhere.h5::/x", "not followed"]
+    t.fails(64, parts, path, t.path("out.h5"))
+    t.fails(66, parts, "--base", "v", path, t.path("out.h5"))
+    run = t.run("inspect", path)
+    t.check(all(part in run.out for part in parts), run.out)

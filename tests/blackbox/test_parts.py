@@ -89,6 +89,8 @@ def test_list(t):
     text.write_text("# the parts\n\n../part0.h5\r\n  ../part1.h5::vectors  \n" + paths[2])
     result = t.exact("list", ["--base", f"@{text}", question], queries, base, "l2", k=4)
     t.check([i.decode() for i in result.base_ids] == ids, "ids")
+    text.write_bytes(b"\xef\xbb\xbf../part0.h5\n../part1.h5\n../part2.h5\n")
+    t.exact("mark of an editor", ["--base", f"@{text}", question], queries, base, "l2", k=4)
     before = t.path("out.h5")
     again = t.run(*base_options(paths), "-k", 4, "--metric", "l2", question, before)
     t.check(again.code == 0 and "up to date" in again.err, f"same content, other paths: {again}")
