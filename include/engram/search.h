@@ -134,15 +134,35 @@ struct engram_search_options {
     struct engram_log log;
     int64_t expected_queries; /* of all searches of a base, for engram_prepare, which chooses and
                                  packs accordingly; 0: unknown, many */
+    int64_t expected_rows;    /* of the whole base, where this is a part of it; 0: this is all */
 };
 
 #define ENGRAM_SEARCH_OPTIONS_INIT                                                                 \
     {                                                                                              \
         sizeof(struct engram_search_options), ENGRAM_COSINE, 10, ENGRAM_INFINITY,                  \
             -ENGRAM_INFINITY, false, 0, NULL, NULL, NULL, ENGRAM_FILTER_AUTO, NULL, 0, NULL, NULL, \
-            NULL, {NULL, NULL}, 0                                                                  \
+            NULL, {NULL, NULL}, 0, 0                                                               \
     }
 #define ENGRAM_INFINITY (__builtin_inf())
+
+/* What a sample of the base said of a filter before anything was packed; for people. All zero where
+ * nothing was estimated. */
+struct engram_filter_estimate {
+    double share;        /* of all pairs: what it leaves to be scored once every query's limit is
+                            known; a search for the k nearest leaves more while it finds it */
+    double cost;         /* of a pair, in float32 products at the CPU's peak; 0: not estimated */
+    int axes;            /* PREFIX: how many principal axes */
+    const char *why_not; /* why nothing was estimated; NULL: nobody asked */
+};
+
+/* Which filter a base was packed for, and why. Texts are constants. */
+struct engram_filter_choice {
+    enum engram_filter filter;
+    const char *reason; /* NULL: it was asked for */
+    struct engram_filter_estimate f32;
+    struct engram_filter_estimate integer;
+    struct engram_filter_estimate prefix;
+};
 
 /* What a search did; for people, not part of the answer. */
 struct engram_search_stats {
@@ -156,6 +176,7 @@ struct engram_search_stats {
     enum engram_filter filter; /* the filter that ran */
     int64_t skipped_queries;   /* queries with a non-finite element */
     int64_t skipped_base;      /* base rows with a non-finite element */
+    struct engram_filter_choice choice; /* how `filter` was chosen */
 };
 
 /* A base set ready to be searched. Opaque, read-only after creation: any number of threads may

@@ -12,6 +12,7 @@
 #include "cli/summary.h"
 #include "io/items.h"
 #include "io/spoolfile.h"
+#include "job/foresee.h"
 #include "job/inputs.h"
 #include "job/plan.h"
 #include "search/hits.h"
@@ -219,14 +220,43 @@ static void print_disk(const struct engram_plan *plan, const struct engram_input
     printf(", until the job ends; %s at the very most\n", text);
 }
 
-/* Why this filter: AUTO knows from the shapes where one is worth its packing, and leaves the choice
- * between them to a sample of the rows, which inspect does not read. */
-static const char *filter_reason(enum engram_filter asked, enum engram_filter planned)
+/* One filter that was thought about. */
+static void print_candidate(const char *name, const struct engram_filter_estimate *estimate,
+                            double cheapest)
 {
-    if (asked != ENGRAM_FILTER_AUTO) {
-        return "";
+    if (estimate->why_not != NULL) {
+        printf("  %-7s%s\n", name, estimate->why_not);
+    } else if (estimate->cost > 0) {
+        printf("  %-7s%.2g %% of the pairs to be scored, cost %.2f", name, 100 * estimate->share,
+               estimate->cost / cheapest);
+        printf(estimate->axes > 0 ? ", %d axes\n" : "\n", estimate->axes);
     }
-    return planned == ENGRAM_FILTER_INT ? " (f32 or prefix if a sample of the rows says so)" : "";
+}
+
+static void print_candidates(const struct engram_filter_choice *choice)
+{
+    const struct engram_filter_estimate *all[] = {&choice->f32, &choice->integer, &choice->prefix};
+    double cheapest = INFINITY;
+    for (size_t i = 0; i < 3; i++) {
+        if (all[i]->cost > 0 && all[i]->cost < cheapest) {
+            cheapest = all[i]->cost;
+        }
+    }
+    print_candidate("f32", &choice->f32, cheapest);
+    print_candidate("int", &choice->integer, cheapest);
+    print_candidate("prefix", &choice->prefix, cheapest);
+}
+
+/* Which filter, and why. */
+static void print_filter(const struct engram_inputs *inputs, const struct engram_job_options *job,
+                         const struct engram_plan *plan)
+{
+    struct engram_filter_choice choice;
+    (void)fflush(stdout); /* a large sample takes a moment */
+    engram_job_foresee(inputs, job, plan, &choice);
+    printf("filter   %s (%s)\n", engram_cli_filter_name(choice.filter),
+           engram_cli_filter_reason(job->filter, choice.filter, choice.reason));
+    print_candidates(&choice);
 }
 
 static void print_plan(const struct engram_plan *plan, const struct engram_inputs *inputs,
@@ -240,9 +270,9 @@ static void print_plan(const struct engram_plan *plan, const struct engram_input
     engram_cli_format_bytes(memory[1], plan->rows_bytes);
     engram_cli_format_bytes(memory[2], plan->packed_bytes);
     engram_cli_format_bytes(memory[3], plan->answer_bytes);
-    printf("kernels  %s, %s filter%s, %d %s\n", plan->isa, engram_cli_filter_name(plan->filter),
-           filter_reason(job->filter, plan->filter), plan->threads,
+    printf("kernels  %s, %d %s\n", plan->isa, plan->threads,
            plan->threads == 1 ? "thread" : "threads");
+    print_filter(inputs, job, plan);
     printf("work     %s%s pairs, %.3g GFLOP\n", plan->pairs == UINT64_MAX ? "more than " : "",
            pairs, plan->gflop);
     if (engram_plan_spools(inputs)) {

@@ -15,15 +15,16 @@
 #include "base/log.h"
 #include "engram/version.h"
 
-/* A JSON object as it is written, one member a line. */
+/* JSON objects as they are written, one member a line. */
 struct json {
     FILE *stream;
     bool first;
+    int depth;
 };
 
 static void json_key(struct json *json, const char *key)
 {
-    fprintf(json->stream, "%s\n  \"%s\": ", json->first ? "" : ",", key);
+    fprintf(json->stream, "%s\n%*s\"%s\": ", json->first ? "" : ",", 2 * json->depth, "", key);
     json->first = false;
 }
 
@@ -86,6 +87,36 @@ static void json_bool(struct json *json, const char *key, bool value)
     fputs(value ? "true" : "false", json->stream);
 }
 
+/* An object as a member: members until json_close. */
+static void json_open(struct json *json, const char *key)
+{
+    json_key(json, key);
+    fputc('{', json->stream);
+    json->first = true;
+    json->depth++;
+}
+
+static void json_close(struct json *json)
+{
+    json->depth--;
+    json->first = false;
+    fprintf(json->stream, "\n%*s}", 2 * json->depth, "");
+}
+
+static void json_filter(struct json *json, const struct engram_cli_summary *summary)
+{
+    const struct engram_search_stats *search = &summary->report->search;
+    const struct engram_filter_estimate estimate = engram_cli_estimate(&search->choice);
+
+    json_open(json, "filter");
+    json_text(json, "name", engram_cli_filter_name(search->filter));
+    json_signed(json, "axes", estimate.axes);
+    json_number(json, "predicted_share", estimate.cost > 0 ? estimate.share : NAN);
+    json_number(json, "actual_share", engram_cli_scored_share(search));
+    json_text(json, "reason", engram_cli_ran_because(summary));
+    json_close(json);
+}
+
 static void json_job(struct json *json, const struct engram_cli_summary *summary)
 {
     const struct engram_job_options *job = &summary->options->job;
@@ -141,7 +172,7 @@ static void json_search(struct json *json, const struct engram_cli_summary *summ
                 search->pairs > 0 ? (double)search->rescored / (double)search->pairs : NAN);
     json_unsigned(json, "canonical_pairs", search->canonical);
     json_text(json, "isa", search->isa);
-    json_text(json, "filter", engram_cli_filter_name(search->filter));
+    json_filter(json, summary);
     json_signed(json, "threads", search->threads);
     json_unsigned(json, "arena_high_water_bytes", search->arena_high_water);
     json_unsigned(json, "scratch_caller", search->scratch[0]);
@@ -164,7 +195,7 @@ static bool write_json(const struct engram_cli_summary *summary, int fd)
         (void)close(fd);
         return false;
     }
-    struct json json = {stream, true};
+    struct json json = {stream, true, 1};
     fputc('{', stream);
     json_job(&json, summary);
     json_search(&json, summary);

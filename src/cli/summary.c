@@ -2,12 +2,14 @@
 
 #include "cli/summary.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "base/log.h"
 #include "cli/progress.h"
+#include "job/foresee.h"
 
 void engram_cli_format_count(char text[32], uint64_t value)
 {
@@ -188,6 +190,48 @@ const char *engram_cli_filter_name(enum engram_filter filter)
     return "unknown";
 }
 
+const char *engram_cli_filter_reason(enum engram_filter asked, enum engram_filter filter,
+                                     const char *reason)
+{
+    if (asked == filter) {
+        return "forced";
+    }
+    return reason != NULL ? reason : "f32 or prefix if a sample of the rows says so";
+}
+
+const char *engram_cli_ran_because(const struct engram_cli_summary *summary)
+{
+    const struct engram_job_report *report = summary->report;
+    const enum engram_filter asked = summary->options->job.filter;
+    const char *reason = report->search.choice.reason;
+
+    if (reason == NULL) {
+        reason = engram_job_filter_reason(report->answer, asked, report->metric,
+                                          report->query_count, report->base_count, report->dim);
+    }
+    return engram_cli_filter_reason(asked, report->search.filter, reason);
+}
+
+struct engram_filter_estimate engram_cli_estimate(const struct engram_filter_choice *choice)
+{
+    switch (choice->filter) {
+    case ENGRAM_FILTER_F32:
+        return choice->f32;
+    case ENGRAM_FILTER_INT:
+        return choice->integer;
+    case ENGRAM_FILTER_PREFIX:
+        return choice->prefix;
+    default:
+        return (struct engram_filter_estimate){0};
+    }
+}
+
+double engram_cli_scored_share(const struct engram_search_stats *search)
+{
+    bool ran = search->pairs > 0 && search->filter != ENGRAM_FILTER_CANONICAL;
+    return ran ? (double)search->rescored / (double)search->pairs : NAN;
+}
+
 const char *engram_cli_answer_name(enum engram_answer answer)
 {
     switch (answer) {
@@ -250,6 +294,27 @@ static void append_times(struct text *text, const struct engram_cli_summary *sum
            stages[2]);
 }
 
+/* How the filter was chosen, and how what was expected of it compares with what it did. */
+static void append_filter(struct text *text, const struct engram_cli_summary *summary)
+{
+    const struct engram_search_stats *search = &summary->report->search;
+    const struct engram_filter_estimate estimate = engram_cli_estimate(&search->choice);
+
+    append(text, "  filter   %s: %s", engram_cli_filter_name(search->filter),
+           engram_cli_ran_because(summary));
+    if (estimate.axes > 0) {
+        append(text, "; %d axes", estimate.axes);
+    }
+    if (estimate.cost > 0) {
+        append(text, "; %.2g %% of the pairs expected to be scored", 100 * estimate.share);
+    }
+    if (!isnan(engram_cli_scored_share(search))) {
+        append(text, estimate.cost > 0 ? "; %.2g %% were" : "; %.2g %% of the pairs were scored",
+               100 * engram_cli_scored_share(search));
+    }
+    append(text, "\n");
+}
+
 static void append_details(struct text *text, const struct engram_job_report *report)
 {
     const struct engram_search_stats *search = &report->search;
@@ -290,6 +355,7 @@ void engram_cli_print_summary(const struct engram_cli_summary *summary)
         append_search(&text, report);
         append_times(&text, summary);
         if (options->messages->verbosity > 0) {
+            append_filter(&text, summary);
             append_details(&text, report);
         }
     }

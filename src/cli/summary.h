@@ -19,6 +19,15 @@ void engram_cli_format_seconds(char text[32], double seconds);
 
 /* "auto", "canonical", "f32", "int", "prefix" */
 const char *engram_cli_filter_name(enum engram_filter filter);
+/* Why `filter` is the one; `reason` as of struct engram_filter_choice, or NULL. */
+const char *engram_cli_filter_reason(enum engram_filter asked, enum engram_filter filter,
+                                     const char *reason);
+/* The same of a job that ran. */
+const char *engram_cli_ran_because(const struct engram_cli_summary *summary);
+/* What was estimated of the filter that ran; its cost is 0 where nothing was. */
+struct engram_filter_estimate engram_cli_estimate(const struct engram_filter_choice *choice);
+/* Of all pairs, what the filter left to be scored; NAN when none ran. */
+double engram_cli_scored_share(const struct engram_search_stats *search);
 /* "neighbors", "pairs", "dense", ... */
 const char *engram_cli_answer_name(enum engram_answer answer);
 /* 10^9 operations that the plain formula takes: a multiplication and an addition for every element

@@ -51,24 +51,57 @@ enum engram_status engram_filter_check(enum engram_filter filter, enum engram_me
     return ENGRAM_OK;
 }
 
-enum engram_filter engram_filter_choose(enum engram_filter filter, enum engram_metric metric,
-                                        int64_t queries, int64_t rows, int64_t dim)
+/* What AUTO means for these shapes. */
+static enum engram_filter choose_by_shape(enum engram_metric metric, int64_t queries, int64_t rows,
+                                          int64_t dim, const char **reason)
 {
-    if (filter == ENGRAM_FILTER_AUTO && (queries <= FEW_QUERIES || rows <= FEW_ROWS)) {
+    if (queries <= FEW_QUERIES || rows <= FEW_ROWS) {
+        *reason = queries <= FEW_QUERIES ? "so few queries do not pay for a packed copy"
+                                         : "so few rows do not pay for a packed copy";
         return ENGRAM_FILTER_CANONICAL;
     }
     if (engram_metric_of_bits(metric)) {
-        bool packs = filter != ENGRAM_FILTER_CANONICAL && dim > 0 && dim <= ENGRAM_BITS_DIM_MAX;
-        return packs ? ENGRAM_FILTER_BITS : ENGRAM_FILTER_CANONICAL;
+        *reason = "the one for rows of bits";
+        return ENGRAM_FILTER_BITS;
     }
+    if (metric == ENGRAM_L1 || dim < INT_DIM_MIN) {
+        *reason = metric == ENGRAM_L1 ? "int and prefix rest on a dot product"
+                                      : "fewer than 24 dimensions";
+        return ENGRAM_FILTER_F32;
+    }
+    return ENGRAM_FILTER_INT;
+}
+
+enum engram_filter engram_filter_explain(enum engram_filter filter, enum engram_metric metric,
+                                         int64_t queries, int64_t rows, int64_t dim,
+                                         const char **reason)
+{
+    static const char TOO_LONG[] = "rows are too long for the others";
+    *reason = NULL;
     if (filter == ENGRAM_FILTER_AUTO) {
-        filter = dim >= INT_DIM_MIN && metric != ENGRAM_L1 ? ENGRAM_FILTER_INT : ENGRAM_FILTER_F32;
+        filter = choose_by_shape(metric, queries, rows, dim, reason);
+    }
+    if (engram_metric_of_bits(metric) && filter != ENGRAM_FILTER_CANONICAL) {
+        filter = ENGRAM_FILTER_BITS;
     }
     if ((filter == ENGRAM_FILTER_INT || filter == ENGRAM_FILTER_PREFIX) &&
         dim > ENGRAM_INT_DIM_MAX) {
+        *reason = TOO_LONG;
         filter = ENGRAM_FILTER_F32;
     }
-    return dim == 0 || dim > ENGRAM_F32_DIM_MAX ? ENGRAM_FILTER_CANONICAL : filter;
+    int64_t longest = filter == ENGRAM_FILTER_BITS ? ENGRAM_BITS_DIM_MAX : ENGRAM_F32_DIM_MAX;
+    if (filter != ENGRAM_FILTER_CANONICAL && (dim == 0 || dim > longest)) {
+        *reason = dim == 0 ? "rows without elements" : TOO_LONG;
+        filter = ENGRAM_FILTER_CANONICAL;
+    }
+    return filter;
+}
+
+enum engram_filter engram_filter_choose(enum engram_filter filter, enum engram_metric metric,
+                                        int64_t queries, int64_t rows, int64_t dim)
+{
+    const char *reason;
+    return engram_filter_explain(filter, metric, queries, rows, dim, &reason);
 }
 
 enum engram_filter engram_prepared_filter(const struct engram_prepared *prepared,

@@ -52,6 +52,12 @@ enum engram_status engram_filter_check(enum engram_filter filter, enum engram_me
 enum engram_filter engram_filter_choose(enum engram_filter filter, enum engram_metric metric,
                                         int64_t queries, int64_t rows, int64_t dim);
 
+/* The same, and why; `*reason` is a constant, NULL where `filter` was asked for, or where only a
+ * sample of the rows can say whether another is better. */
+enum engram_filter engram_filter_explain(enum engram_filter filter, enum engram_metric metric,
+                                         int64_t queries, int64_t rows, int64_t dim,
+                                         const char **reason);
+
 /* What a search uses of what was packed: everything but an explicit CANONICAL. Once packed, even a
  * single query reads a quarter of the bytes that way. */
 enum engram_filter engram_prepared_filter(const struct engram_prepared *prepared,

@@ -3,7 +3,6 @@
 #include <omp.h>
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "base/pages.h"
 #include "kernels/kernels.h"
 #include "search/predict.h"
@@ -14,6 +13,8 @@
 
 /* Without a word about the job, no more axes than this are looked for. */
 #define AXES_USUAL ((size_t)95)
+
+static const char TOO_FEW[] = "too few pairs to pay for axes";
 
 static bool sample_make(const struct engram_prepared *prepared, size_t wanted,
                         struct engram_prefix_sample *sample)
@@ -96,18 +97,36 @@ static enum engram_status find_axes(struct engram_prepared *prepared,
         return ENGRAM_ERR_RESOURCE;
     }
     engram_predict_axes(predictor, axes, extended);
-    engram_axes_cut(axes, predictor->found.axes);
+    engram_axes_cut(axes, (size_t)predictor->found.prefix.axes);
     free(extended);
     return ENGRAM_OK;
 }
 
-static void tell(const struct engram_prediction *found, const struct engram_search_options *options)
+/* Whether the axes that a job of this size may be given are worth looking for. */
+static bool worth_axes(struct engram_predictor *predictor, size_t most)
 {
-    engram_logf(&options->log, ENGRAM_LOG_DEBUG,
-                "predicted cost of a pair: %.0f with the integer filter (%.3g %% to be scored), "
-                "%.0f with the float32 filter, %.0f with a prefix of %zu axes (%.3g %%)",
-                found->int_cost, 100 * found->int_share, found->f32_cost, found->prefix_cost,
-                found->axes, 100 * found->prefix_share);
+    const char **why_not = &predictor->found.prefix.why_not;
+    if (most == 0) {
+        *why_not = TOO_FEW;
+    } else if (!engram_predict_hope(predictor, most)) {
+        *why_not = "no axes could make it clearly cheaper";
+    }
+    return *why_not == NULL;
+}
+
+static enum engram_status choose(struct engram_prepared *prepared,
+                                 struct engram_predictor *predictor, bool automatic, size_t most,
+                                 int team)
+{
+    if (automatic && !worth_axes(predictor, most)) {
+        return ENGRAM_OK;
+    }
+    enum engram_status status = find_axes(prepared, predictor, most, team);
+    if (status == ENGRAM_OK && (!automatic || engram_predict_pays(&predictor->found))) {
+        return settle(prepared, predictor->sample) ? ENGRAM_OK : ENGRAM_ERR_RESOURCE;
+    }
+    engram_axes_free(&prepared->codes.axes);
+    return status;
 }
 
 enum engram_status engram_prefix_choose(struct engram_prepared *prepared,
@@ -117,7 +136,8 @@ enum engram_status engram_prefix_choose(struct engram_prepared *prepared,
     struct engram_prefix_sample sample;
     struct engram_predictor predictor = {0};
     size_t most = engram_predict_axes_most(prepared, options);
-    if (automatic && most == 0) {
+    if (automatic && most == 0 && !prepared->explain) {
+        prepared->choice.prefix.why_not = TOO_FEW;
         return ENGRAM_OK;
     }
     if (!automatic && most < AXES_USUAL) {
@@ -126,16 +146,9 @@ enum engram_status engram_prefix_choose(struct engram_prepared *prepared,
     size_t wanted = most * ROWS_PER_AXIS < SAMPLE_ROWS ? most * ROWS_PER_AXIS : SAMPLE_ROWS;
     bool ok = sample_make(prepared, wanted < 256 ? 256 : wanted, &sample) &&
               engram_predictor_make(&predictor, prepared, &sample, options);
-    enum engram_status status = ok ? ENGRAM_OK : ENGRAM_ERR_RESOURCE;
-    if (ok && (!automatic || engram_predict_hope(&predictor, most))) {
-        status = find_axes(prepared, &predictor, most, team);
-        tell(&predictor.found, options);
-        if (status == ENGRAM_OK && (!automatic || engram_predict_pays(&predictor.found))) {
-            status = settle(prepared, &sample) ? ENGRAM_OK : ENGRAM_ERR_RESOURCE;
-        } else {
-            engram_axes_free(&prepared->codes.axes);
-        }
-    }
+    enum engram_status status =
+        ok ? choose(prepared, &predictor, automatic, most, team) : ENGRAM_ERR_RESOURCE;
+    prepared->choice = predictor.found;
     engram_predictor_free(&predictor);
     sample_free(&sample);
     return status;

@@ -15,8 +15,8 @@ struct engram_prefix_sample {
 };
 
 /* Decides, with `automatic`, whether prepared->codes goes by way of axes (codes.prefix), and finds
- * them; the projection is known. Sets axes, dim and centre where it does. RESOURCE when memory
- * fails. */
+ * them; the projection is known. Sets axes, dim and centre where it does, and the estimates of
+ * prepared->choice. RESOURCE when memory fails. */
 ENGRAM_MUST_CHECK enum engram_status engram_prefix_choose(
     struct engram_prepared *prepared, const struct engram_search_options *options, bool automatic,
     int team);

@@ -69,7 +69,7 @@ static double expected_queries(const struct engram_search_options *options)
 size_t engram_predict_axes_most(const struct engram_prepared *prepared,
                                 const struct engram_search_options *options)
 {
-    double pairs = expected_queries(options) * (double)prepared->rows;
+    double pairs = expected_queries(options) * (double)prepared->stands_for;
     double most = sqrt(pairs / PAIRS_PER_AXIS2);
     size_t room = prepared->dim * 2 / 3;
     room = room < 191 ? room : 191;
@@ -150,7 +150,8 @@ static double level_of(const struct engram_predictor *p,
     double level = engram_dot_limit(p->prepared->metric, p->prepared->dim, projection->exponent,
                                     &projected, options->max_distance, options->min_similarity);
     size_t count = 0;
-    if (options->k >= p->prepared->rows || p->rows < 2) {
+    int64_t all = options->expected_rows > 0 ? options->expected_rows : p->prepared->stands_for;
+    if (options->k >= all || p->rows < 2) {
         return level;
     }
     for (size_t r = 0; r < p->rows; r++) {
@@ -158,7 +159,7 @@ static double level_of(const struct engram_predictor *p,
             scores[count++] = (double)p->scores[r * QUERIES + q] - p->row_term[r];
         }
     }
-    double rank = (double)options->k / (double)p->prepared->rows * (double)count;
+    double rank = (double)options->k / (double)all * (double)count;
     double kth = at_rank(scores, count, rank);
     return kth > level ? kth : level;
 }
@@ -221,11 +222,11 @@ static void predict_int(struct engram_predictor *p)
     }
     double rows = (double)p->rows;
     double error = code_error(p, dim, panel_top / rows, row_top / rows, sqrt(norm2 / rows));
-    p->found.int_share = share_within(p, error, 0);
-    p->found.int_cost = coded_cost(p, dim, p->found.int_share);
-    p->found.f32_cost = 1.2 * (double)dim + element_cost(p) / 2 +
-                        share_within(p, 0, 0) * rescore_cost(p) +
-                        PACK_COST * (double)dim / p->queries;
+    p->found.integer.share = share_within(p, error, 0);
+    p->found.integer.cost = coded_cost(p, dim, p->found.integer.share);
+    p->found.f32.share = share_within(p, 0, 0);
+    p->found.f32.cost = 1.2 * (double)dim + element_cost(p) / 2 +
+                        p->found.f32.share * rescore_cost(p) + PACK_COST * (double)dim / p->queries;
 }
 
 bool engram_predictor_make(struct engram_predictor *p, const struct engram_prepared *prepared,
@@ -280,10 +281,10 @@ static size_t next_count(size_t count)
     return count < 31 ? count + 8 : count < 63 ? count + 16 : count + 32;
 }
 
-bool engram_predict_pays(const struct engram_prediction *found)
+bool engram_predict_pays(const struct engram_filter_choice *found)
 {
-    return found->prefix_cost < CLEARLY * found->int_cost &&
-           found->prefix_cost < CLEARLY * found->f32_cost;
+    return found->prefix.cost < CLEARLY * found->integer.cost &&
+           found->prefix.cost < CLEARLY * found->f32.cost;
 }
 
 /* The eigenvalues L of the second moment have sum L = E |X|^2 and sum L^2 = E (X.Y)^2, so by Cauchy
@@ -301,10 +302,10 @@ bool engram_predict_hope(const struct engram_predictor *p, size_t most)
     }
     square /= (double)(QUERIES * p->rows);
     for (size_t count = AXES_MIN; count <= most && norm2 > 0; count = next_count(count)) {
-        struct engram_prediction found = p->found;
+        struct engram_filter_choice found = p->found;
         double tail = 1 - sqrt((double)count * square) / norm2;
         double share = share_within(p, 0, tail > 0 ? 0.8 * tail : 0);
-        found.prefix_cost = prefix_cost(p, count, share);
+        found.prefix.cost = prefix_cost(p, count, share);
         if (engram_predict_pays(&found)) {
             return true;
         }
@@ -369,7 +370,7 @@ void engram_predict_axes(struct engram_predictor *p, const struct engram_axes *a
     size_t last = 0;
     double *tails = calloc(p->rows + 1, sizeof *tails);
     double *heads = calloc(p->rows * QUERIES + 1, sizeof *heads);
-    p->found.prefix_cost = INFINITY;
+    p->found.prefix.cost = INFINITY;
     for (size_t count = AXES_MIN; tails != NULL && heads != NULL; count = next_count(count)) {
         count = count < axes->count ? count : axes->count;
         double found[QUERIES] = {0};
@@ -398,10 +399,10 @@ void engram_predict_axes(struct engram_predictor *p, const struct engram_axes *a
         }
         double share = cautious_share(found, p->rows);
         double cost = prefix_cost(p, count, share);
-        if (cost < p->found.prefix_cost) {
-            p->found.prefix_cost = cost;
-            p->found.prefix_share = share;
-            p->found.axes = count;
+        if (cost < p->found.prefix.cost) {
+            p->found.prefix.cost = cost;
+            p->found.prefix.share = share;
+            p->found.prefix.axes = (int)count;
         }
         last = count;
         if (count == axes->count) {

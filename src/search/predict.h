@@ -6,27 +6,17 @@
 
 #include "search/pack_prefix.h"
 
-/* Costs of a pair, in products of float32 at the speed of the CPU's peak. */
-struct engram_prediction {
-    double int_share; /* pairs left by the integer filter, of all */
-    double int_cost;
-    double f32_cost;
-    double prefix_share; /* by the prefix filter with the best number of axes */
-    double prefix_cost;
-    size_t axes;
-};
-
 struct engram_predictor {
     const struct engram_prepared *prepared;
     const struct engram_prefix_sample *sample;
     double queries; /* expected */
     size_t step;    /* of the sample's rows that are looked at */
     size_t rows;
-    float *scores;     /* [rows][PREDICT_QUERIES] Q.X, less the row term of l2 */
-    double *row_term;  /* [rows] */
-    double *level;     /* [PREDICT_QUERIES] what an answer must reach */
-    size_t *query_row; /* [PREDICT_QUERIES] among `rows` */
-    struct engram_prediction found;
+    float *scores;                     /* [rows][PREDICT_QUERIES] Q.X, less the row term of l2 */
+    double *row_term;                  /* [rows] */
+    double *level;                     /* [PREDICT_QUERIES] what an answer must reach */
+    size_t *query_row;                 /* [PREDICT_QUERIES] among `rows` */
+    struct engram_filter_choice found; /* its estimates; PREFIX: with the best number of axes */
 };
 
 /* Axes that a job of this size may be given: finding them takes a small part of it. */
@@ -49,6 +39,6 @@ void engram_predict_axes(struct engram_predictor *predictor, const struct engram
                          const float *extended);
 
 /* Whether the prefix filter is clearly cheaper than the others. */
-bool engram_predict_pays(const struct engram_prediction *found);
+bool engram_predict_pays(const struct engram_filter_choice *found);
 
 #endif

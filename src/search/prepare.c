@@ -212,6 +212,57 @@ static void mask_rows(struct engram_prepared *prepared, const uint8_t *allowed)
     }
 }
 
+/* What AUTO keeps of the codes that were packed. */
+static enum engram_filter settle_codes(struct engram_prepared *prepared, const char **reason)
+{
+    if (prepared->codes.prefix) {
+        *reason = "clearly cheaper than the others, says a sample of the rows";
+        return ENGRAM_FILTER_PREFIX;
+    }
+    if (engram_int_pack_tells(prepared)) {
+        const double own = prepared->choice.integer.cost;
+        const double prefix = prepared->choice.prefix.cost;
+        *reason = own > 0 && prefix > 0 && prefix < own
+                      ? "prefix is not clearly cheaper, says a sample of the rows"
+                  : own > 0 && own <= prepared->choice.f32.cost
+                      ? "the cheapest, says a sample of the rows"
+                      : "its bound is narrow, says a sample of the rows";
+        return ENGRAM_FILTER_INT;
+    }
+    engram_int_pack_free(&prepared->codes);
+    *reason = "the bound of int is wide, says a sample of the rows";
+    return ENGRAM_FILTER_F32;
+}
+
+/* Chooses a filter and packs for it. A prepared set is made to be searched often: AUTO means many
+ * queries here. */
+static enum engram_status pack(struct engram_prepared *prepared, double largest,
+                               const struct engram_search_options *options, int team)
+{
+    const struct engram_log *log = &options->log;
+    const char *reason = NULL;
+    const bool automatic = options->filter == ENGRAM_FILTER_AUTO;
+    enum engram_filter filter =
+        engram_filter_explain(options->filter, prepared->metric, INT64_MAX, prepared->stands_for,
+                              (int64_t)prepared->dim, &reason);
+    enum engram_status status = ENGRAM_OK;
+    if (filter == ENGRAM_FILTER_INT || filter == ENGRAM_FILTER_PREFIX) {
+        status = engram_int_pack_make(prepared, largest, options, team);
+        if (status == ENGRAM_OK && automatic) {
+            filter = settle_codes(prepared, &reason);
+        }
+    }
+    if (status == ENGRAM_OK && filter == ENGRAM_FILTER_BITS) {
+        status = engram_bit_pack_make(prepared, team, log);
+    }
+    if (status == ENGRAM_OK && filter == ENGRAM_FILTER_F32) {
+        status = engram_f32_pack_make(prepared, largest, team, log);
+    }
+    prepared->choice.filter = filter;
+    prepared->choice.reason = reason;
+    return status;
+}
+
 /* Everything after the arguments are known to be good. */
 static enum engram_status fill(struct engram_prepared *prepared, const struct engram_set *base,
                                const char *what, int64_t first_row,
@@ -238,30 +289,14 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
     if (status == ENGRAM_OK && cancelled(options->cancel)) {
         status = ENGRAM_ERR_CANCELLED;
     }
-    /* A prepared set is made to be searched often: AUTO means many queries here. */
-    enum engram_filter filter =
-        engram_filter_choose(options->filter, prepared->metric, INT64_MAX, base->rows, base->dim);
-    if (status == ENGRAM_OK && (filter == ENGRAM_FILTER_INT || filter == ENGRAM_FILTER_PREFIX)) {
-        status = engram_int_pack_make(prepared, largest, options, team);
-        if (status == ENGRAM_OK && options->filter == ENGRAM_FILTER_AUTO &&
-            !prepared->codes.prefix && !engram_int_pack_tells(prepared)) {
-            engram_int_pack_free(&prepared->codes);
-            filter = ENGRAM_FILTER_F32;
-        }
-    }
-    if (status == ENGRAM_OK && filter == ENGRAM_FILTER_BITS) {
-        status = engram_bit_pack_make(prepared, team, log);
-    }
-    if (status == ENGRAM_OK && filter == ENGRAM_FILTER_F32) {
-        status = engram_f32_pack_make(prepared, largest, team, log);
-    }
-    return status;
+    return status == ENGRAM_OK ? pack(prepared, largest, options, team) : status;
 }
 
-enum engram_status engram_prepare_named(const struct engram_set *base, const char *what,
-                                        int64_t first_row,
-                                        const struct engram_search_options *options,
-                                        struct engram_prepared **prepared)
+/* Checks the arguments and allocates. */
+static enum engram_status prepare(const struct engram_set *base, const char *what,
+                                  int64_t first_row, int64_t sample_of,
+                                  const struct engram_search_options *options,
+                                  struct engram_prepared **prepared)
 {
     struct engram_set set;
     const struct engram_kernels *kernels;
@@ -298,6 +333,8 @@ enum engram_status engram_prepare_named(const struct engram_set *base, const cha
     made->kernels = kernels;
     made->type = engram_work_type_of(set.dtype);
     made->rows = set.rows;
+    made->stands_for = sample_of > 0 ? sample_of : set.rows;
+    made->explain = sample_of > 0;
     made->dim = (size_t)set.dim;
     fenv_t saved;
     engram_fp_enter(&saved);
@@ -309,6 +346,27 @@ enum engram_status engram_prepare_named(const struct engram_set *base, const cha
     }
     *prepared = made;
     return ENGRAM_OK;
+}
+
+enum engram_status engram_prepare_named(const struct engram_set *base, const char *what,
+                                        int64_t first_row,
+                                        const struct engram_search_options *options,
+                                        struct engram_prepared **prepared)
+{
+    return prepare(base, what, first_row, 0, options, prepared);
+}
+
+enum engram_status engram_prepare_choice(const struct engram_set *sample, int64_t rows,
+                                         const struct engram_search_options *options,
+                                         struct engram_filter_choice *choice)
+{
+    struct engram_prepared *prepared = NULL;
+    enum engram_status status = prepare(sample, "sample", 0, rows, options, &prepared);
+    if (status == ENGRAM_OK) {
+        *choice = prepared->choice;
+    }
+    engram_prepared_free(prepared);
+    return status;
 }
 
 enum engram_status engram_prepare(const struct engram_set *base,

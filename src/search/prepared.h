@@ -44,7 +44,10 @@ struct engram_prepared {
     const struct engram_kernels *kernels;
     enum engram_work_type type;
     int64_t rows;
+    int64_t stands_for; /* rows of which these are a sample; `rows`, where they are all */
     size_t dim;
+    bool explain; /* estimates are wanted also where they change nothing */
+    struct engram_filter_choice choice;
     struct engram_base_rows view; /* the caller's memory or `owned` */
     void *owned;
     size_t owned_bytes;
@@ -76,6 +79,12 @@ enum engram_status engram_prepare_named(const struct engram_set *base, const cha
                                         int64_t first_row,
                                         const struct engram_search_options *options,
                                         struct engram_prepared **prepared);
+
+/* The choice that engram_prepare would make for `rows` rows of which `sample` is a sample spread
+ * evenly: by the same steps, but estimates are made also where they could not change it. */
+enum engram_status engram_prepare_choice(const struct engram_set *sample, int64_t rows,
+                                         const struct engram_search_options *options,
+                                         struct engram_filter_choice *choice);
 
 /* prepare_bits.c: takes rows of bits where they lie; live bits and self products. `room` holds a
  * row in words. */

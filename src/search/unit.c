@@ -285,6 +285,7 @@ static enum engram_status collect(const struct engram_prepared *prepared,
     }
     stats->isa = prepared->kernels->name;
     stats->filter = filter;
+    stats->choice = prepared->choice;
     fenv_t saved;
     engram_fp_enter(&saved);
     status = run_unit(&round, out);

@@ -56,6 +56,26 @@ class Options(ctypes.Structure):
         ("progress_context", ctypes.c_void_p),
         ("log", Log),
         ("expected_queries", ctypes.c_int64),
+        ("expected_rows", ctypes.c_int64),
+    ]
+
+
+class Estimate(ctypes.Structure):
+    _fields_ = [
+        ("share", ctypes.c_double),
+        ("cost", ctypes.c_double),
+        ("axes", ctypes.c_int),
+        ("why_not", ctypes.c_char_p),
+    ]
+
+
+class Choice(ctypes.Structure):
+    _fields_ = [
+        ("filter", ctypes.c_int),
+        ("reason", ctypes.c_char_p),
+        ("f32", Estimate),
+        ("integer", Estimate),
+        ("prefix", Estimate),
     ]
 
 
@@ -71,6 +91,7 @@ class Stats(ctypes.Structure):
         ("filter", ctypes.c_int),
         ("skipped_queries", ctypes.c_int64),
         ("skipped_base", ctypes.c_int64),
+        ("choice", Choice),
     ]
 
 

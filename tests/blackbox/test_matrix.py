@@ -226,7 +226,7 @@ def test_stats_and_summary(t):
     with open(t.path("s.json"), encoding="ascii") as f:
         stats = json.load(f)
     t.check(stats["result"] == "dense" and stats["answers"] == 19 * 83, stats)
-    t.check(stats["filter"] == "canonical" and stats["canonical_pairs"] == 19 * 83, stats)
+    t.check(stats["filter"]["name"] == "canonical" and stats["canonical_pairs"] == 19 * 83, stats)
     t.check("1,577 distances" in run_of.err and "their values are NaN" in run_of.err, run_of.err)
     inspect = t.run("inspect", "--pairwise", "--base-rows", "0:19", "--metric", "l2", path)
     whole = t.run("inspect", "--all", "--float64", "--metric", "l2", path)

@@ -6,8 +6,8 @@
 #
 #   tests/cli/run.sh [--accept] [NAME...]     --accept: take what comes out as what is expected
 #
-# Cases with several commands source $LIB. A case that this machine cannot run writes why into the
-# file SKIPPED and is not counted.
+# Cases with several commands source $LIB; bundled files are in $DATA. A case that this machine
+# cannot run writes why into the file SKIPPED and is not counted.
 #
 # The command is $ENGRAM_BATCH, default build/engram-batch.
 set -eu
@@ -43,7 +43,8 @@ LC_ALL=C
 TERM=dumb
 OMP_NUM_THREADS=2
 LIB=$here/lib.sh
-export LIB PYTHON PATH LC_ALL TERM OMP_NUM_THREADS
+DATA=$root/data
+export LIB DATA PYTHON PATH LC_ALL TERM OMP_NUM_THREADS
 unset ENGRAM_ISA POSIXLY_CORRECT OMP_PROC_BIND OMP_PLACES OMP_THREAD_LIMIT
 
 limit=

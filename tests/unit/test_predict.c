@@ -9,6 +9,7 @@
 #include "engram/search.h"
 #include "kernels/kernels.h"
 #include "reference.h"
+#include "search/prepared.h"
 
 #define ROWS 3000
 #define DIM 96
@@ -92,6 +93,97 @@ static void test_nearest(void **state)
     check(options, false);
 }
 
+static struct engram_filter_choice choose(const struct engram_set *set,
+                                          struct engram_search_options options)
+{
+    struct engram_prepared *prepared = NULL;
+    assert_int_equal(engram_prepare(set, &options, &prepared), ENGRAM_OK);
+    struct engram_filter_choice choice = prepared->choice;
+    engram_prepared_free(prepared);
+    return choice;
+}
+
+static void check_estimate(const struct engram_filter_estimate *estimate, double share_most)
+{
+    assert_null(estimate->why_not);
+    assert_true(estimate->cost > 0);
+    assert_true(estimate->share >= 0 && estimate->share <= share_most);
+}
+
+/* What a prepared set tells of the choice, and what a search passes on. */
+static void test_told(void **state)
+{
+    const struct engram_set set = {base, ENGRAM_F32, ROWS, DIM, 0};
+    struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
+    struct engram_search_stats stats;
+    struct engram_prepared *prepared = NULL;
+    static int64_t rows[ROWS * 5];
+    (void)state;
+    options.k = 5;
+    options.expected_queries = 1000000;
+    make_base(0.25);
+    struct engram_filter_choice choice = choose(&set, options);
+    assert_int_equal(choice.filter, ENGRAM_FILTER_PREFIX);
+    assert_non_null(choice.reason);
+    check_estimate(&choice.f32, 0.02);
+    check_estimate(&choice.integer, 0.05);
+    check_estimate(&choice.prefix, 0.1);
+    assert_in_range(choice.prefix.axes, 15, 64);
+    assert_true(choice.prefix.cost < choice.integer.cost);
+    assert_true(choice.f32.share <= choice.integer.share);
+
+    assert_int_equal(engram_prepare(&set, &options, &prepared), ENGRAM_OK);
+    assert_int_equal(engram_search_knn(prepared, &set, &options, rows, NULL, NULL, &stats),
+                     ENGRAM_OK);
+    assert_int_equal(stats.choice.filter, stats.filter);
+    assert_true(stats.choice.prefix.share == choice.prefix.share);
+    assert_true(stats.choice.integer.cost == choice.integer.cost);
+    engram_prepared_free(prepared);
+
+    options.filter = ENGRAM_FILTER_F32;
+    choice = choose(&set, options);
+    assert_int_equal(choice.filter, ENGRAM_FILTER_F32);
+    assert_null(choice.reason);
+    options.filter = ENGRAM_FILTER_AUTO;
+    options.expected_queries = QUERIES;
+    choice = choose(&set, options);
+    assert_int_equal(choice.filter, ENGRAM_FILTER_INT);
+    assert_non_null(choice.prefix.why_not);
+    assert_true(choice.integer.cost == 0);
+}
+
+/* A sample is judged as the base it was taken from: the k nearest of many rows are nearer. */
+static void test_sample(void **state)
+{
+    struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
+    struct engram_filter_choice choice;
+    struct engram_filter_choice sampled;
+    const struct engram_set all = {base, ENGRAM_F32, ROWS, DIM, 0};
+    /* every third row */
+    const struct engram_set sample = {base, ENGRAM_F32, ROWS / 3, DIM, 3 * DIM * sizeof(float)};
+    (void)state;
+    options.k = 30;
+    for (int flat = 0; flat < 2; flat++) {
+        make_base(flat ? 0 : 0.25);
+        options.expected_queries = 1000000;
+        choice = choose(&all, options);
+        assert_int_equal(engram_prepare_choice(&sample, ROWS, &options, &sampled), ENGRAM_OK);
+        assert_int_equal(sampled.filter, choice.filter);
+        assert_int_equal(sampled.prefix.why_not == NULL, choice.prefix.why_not == NULL);
+        /* Were the sample all there is, the 30 nearest would be three times as many of the rows. */
+        options.expected_rows = ROWS / 3;
+        assert_int_equal(engram_prepare_choice(&sample, ROWS, &options, &choice), ENGRAM_OK);
+        assert_true(choice.f32.share > 1.5 * sampled.f32.share);
+        options.expected_rows = 0;
+        /* Also where they decide nothing, there are estimates. */
+        options.expected_queries = QUERIES;
+        assert_int_equal(engram_prepare_choice(&sample, ROWS, &options, &sampled), ENGRAM_OK);
+        assert_int_equal(sampled.filter, ENGRAM_FILTER_INT);
+        check_estimate(&sampled.integer, 0.2);
+        assert_non_null(sampled.prefix.why_not);
+    }
+}
+
 /* Rows that all say the same, and none that may be an answer. */
 static void test_odd_samples(void **state)
 {
@@ -130,8 +222,8 @@ static void test_odd_samples(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_threshold),
-        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_threshold),   cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_told),        cmocka_unit_test(test_sample),
         cmocka_unit_test(test_odd_samples),
     };
     random_start();
