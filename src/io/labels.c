@@ -208,7 +208,9 @@ struct label_file {
     struct names names;
     struct engram_labels *labels;
     int64_t line;
-    int64_t unknown;
+    int64_t known;     /* lines with the id of a row */
+    int64_t unknown;   /* other lines */
+    char stranger[80]; /* the first id that no row has */
 };
 
 static const char *id_at(const void *ids_of, int64_t row, size_t *length)
@@ -250,9 +252,13 @@ static enum engram_status take_line(struct label_file *file, const char *text, s
     }
     int64_t row = engram_text_index_find(&file->rows, id_at, file->ids, text, id_length);
     if (row < 0) {
-        file->unknown++;
+        if (file->unknown++ == 0) {
+            snprintf(file->stranger, sizeof file->stranger, "%.*s",
+                     id_length < 79 ? (int)id_length : 79, text);
+        }
         return ENGRAM_OK;
     }
+    file->known++;
     if (!code_of(&file->names, tab + 1, label_length, &code)) {
         return no_memory(file->log);
     }
@@ -284,6 +290,20 @@ static enum engram_status take_lines(struct label_file *file, FILE *stream)
     }
     free(text);
     return status;
+}
+
+/* Ids of another kind than those of the rows are a likely mistake. */
+static void warn_of_strangers(const struct label_file *file)
+{
+    size_t length = 0;
+
+    if (file->unknown > 0 && file->known == 0 && file->ids->count > 0) {
+        const char *id = id_at(file->ids, 0, &length);
+        engram_logf(file->log, ENGRAM_LOG_WARNING,
+                    "%s: no row has any of its ids, such as \"%s\"; ids of rows are such as "
+                    "\"%.*s\"",
+                    file->path, file->stranger, length < 80 ? (int)length : 80, id);
+    }
 }
 
 /* Finds rows by id; later rows of an id take over the label of the first in the end. */
@@ -341,6 +361,9 @@ enum engram_status engram_labels_read_file(const char *path, const struct engram
     }
     if (status == ENGRAM_OK) {
         status = take_lines(&file, stream);
+    }
+    if (status == ENGRAM_OK) {
+        warn_of_strangers(&file);
     }
     for (int64_t r = 0; status == ENGRAM_OK && r < ids->count; r++) {
         labels->codes[r] = labels->codes[first[r]];

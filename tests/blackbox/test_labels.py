@@ -173,6 +173,18 @@ def test_errors(t):
     t.fails(64, ["exclude"], "--labels", lines, "-k", "3", path, out)
 
 
+def test_ids_of_another_kind(t):
+    """A file none of whose ids is one of a row is a valid answer, and a likely mistake."""
+    path = t.h5("b.h5", {"b": t.gaussian(9, 4), "ids": [f"sp|P{i}|NAME" for i in range(9)]})
+    text = t.path("labels.tsv")
+    for first, warned in (("P1", True), ("sp|P1|NAME", False)):
+        with open(text, "w") as f:
+            f.write(f"{first}\tkinase\nP2\tkinase\n")
+        run = t.succeeds("--force", "--labels", text, path, t.path("out.h5"))
+        said = "warning" in run.err and '"P1"' in run.err and "sp|P0|NAME" in run.err
+        t.check(said == warned, f"{first}: {run}")
+
+
 def test_verify_and_show(t):
     base, queries, ids, texts = make(t)
     path = t.h5("in.h5", {"train": base, "test": queries, "train_ids": ids})
