@@ -139,6 +139,13 @@ struct engram_verify_report {
     bool has_truth;            /* the input file holds neighbours of its own */
     double recall_by_index;    /* of our result against that truth, 0 .. 1 */
     double recall_by_distance;
+    bool truth_has_distances; /* else recall by distance is recall by row */
+    /* Answers that are not among the truth's neighbours, by their distance against the truth's
+     * last, 1e-3 relative: the same (ties), nearer (the truth misses them), farther. */
+    int64_t truth_ties;
+    int64_t truth_nearer;
+    int64_t truth_farther;
+    bool truth_other_metric; /* most rows that both have are at other distances there */
 };
 
 /* Checks the result `options->output` against an independent float64 scan of `options->input`;

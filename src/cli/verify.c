@@ -6,6 +6,38 @@
 #include "cli/progress.h"
 #include "cli/summary.h"
 
+/* Against the neighbours that the input holds, and what the differences are. */
+static void print_recall(const struct engram_verify_report *report)
+{
+    char ties[32];
+    char nearer[32];
+    char farther[32];
+
+    if (!report->has_truth) {
+        return;
+    }
+    if (!report->truth_has_distances) {
+        printf("recall      %.6f by row, of the neighbours that the input holds, without their "
+               "distances\n",
+               report->recall_by_index);
+        return;
+    }
+    printf("recall      %.6f by row, %.6f by distance, of the neighbours that the input holds\n",
+           report->recall_by_index, report->recall_by_distance);
+    if (report->truth_ties + report->truth_nearer + report->truth_farther > 0) {
+        engram_cli_format_count(ties, (uint64_t)report->truth_ties);
+        engram_cli_format_count(nearer, (uint64_t)report->truth_nearer);
+        engram_cli_format_count(farther, (uint64_t)report->truth_farther);
+        printf("others      %s as far as the last of these: ties; %s nearer: these miss them; %s "
+               "farther: errors\n",
+               ties, nearer, farther);
+    }
+    if (report->truth_other_metric) {
+        puts("            the input's distances to the same rows are others: found with another "
+             "metric?");
+    }
+}
+
 static void print_verdict(const struct engram_verify_report *report, enum engram_status status)
 {
     char checked[32];
@@ -28,11 +60,7 @@ static void print_verdict(const struct engram_verify_report *report, enum engram
     }
     printf("difference  %.3g at most between a distance and the scan's, relative\n",
            report->largest_difference);
-    if (report->has_truth) {
-        printf(
-            "recall      %.6f by row, %.6f by distance, of the neighbours that the input holds\n",
-            report->recall_by_index, report->recall_by_distance);
-    }
+    print_recall(report);
     puts(status == ENGRAM_OK ? "verdict     the result agrees with the scan"
                              : "verdict     THE RESULT DIFFERS from the scan");
 }

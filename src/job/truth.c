@@ -9,6 +9,9 @@
 /* ann-benchmarks: plotting/metrics.py, `epsilon`. */
 #define DISTANCE_SLACK 1e-3
 
+/* Distances this small are rounding errors where the truth was computed in float32. */
+#define DISTANCE_NOISE 1e-5
+
 /* A 2-D truth dataset of the right rows, or NULL. */
 static const struct engram_dataset_info *find_truth(const struct engram_inputs *inputs,
                                                     const char *path)
@@ -56,28 +59,72 @@ struct tally {
     int64_t wanted;
     int64_t by_index;
     int64_t by_distance;
+    int64_t ties;
+    int64_t nearer;
+    int64_t farther;
+    int64_t other_values; /* of those by index: the truth has another distance */
 };
+
+/* The column of the first `depth` where the truth has row `row`; -1: it has not. */
+static int64_t column_of(const struct engram_slab *neighbors, int64_t q, int64_t depth, int64_t row)
+{
+    for (int64_t j = 0; j < depth; j++) {
+        if (cell(neighbors, q, j) == (double)row) {
+            return j;
+        }
+    }
+    return -1;
+}
+
+/* One answer, at rank `column` of the truth (-1: none), whose distances are `truth`. */
+static void tally_distance(struct tally *tally, int64_t depth, int64_t q, int64_t column,
+                           double distance, const struct engram_slab *truth)
+{
+    double last = cell(truth, q, depth - 1);
+    double slack = DISTANCE_SLACK * fabs(last);
+
+    tally->by_distance += distance <= last + slack;
+    if (column >= 0) {
+        double there = cell(truth, q, column);
+        tally->other_values +=
+            fabs(there - distance) > DISTANCE_NOISE + DISTANCE_SLACK * fabs(there);
+    } else if (distance < last - slack) {
+        tally->nearer++;
+    } else if (distance <= last + slack) {
+        tally->ties++;
+    } else {
+        tally->farther++;
+    }
+}
 
 /* Compares the first `depth` answers of one query with the first `depth` of the truth. */
 static void tally_query(struct tally *tally, const struct engram_result_info *info, int64_t depth,
                         int64_t q, int64_t count, const int64_t *rows, const double *values,
                         const struct engram_slab *neighbors, const struct engram_slab *truth)
 {
-    double farthest = 0;
-    if (truth != NULL) {
-        farthest = cell(truth, q, depth - 1);
-        farthest += DISTANCE_SLACK * fabs(farthest);
-    }
     tally->wanted += depth;
     for (int64_t i = 0; i < count && i < depth; i++) {
-        bool found = false;
-        double distance = engram_check_distance(info, values[i]);
-        for (int64_t j = 0; j < depth && !found; j++) {
-            found = cell(neighbors, q, j) == (double)rows[i];
+        int64_t column = column_of(neighbors, q, depth, rows[i]);
+        tally->by_index += column >= 0;
+        if (truth != NULL) {
+            tally_distance(tally, depth, q, column, engram_check_distance(info, values[i]), truth);
+        } else {
+            tally->by_distance += column >= 0;
         }
-        tally->by_index += found;
-        tally->by_distance += truth != NULL ? distance <= farthest : found;
     }
+}
+
+static void report_tally(const struct tally *tally, bool with_distances,
+                         struct engram_verify_report *report)
+{
+    report->has_truth = true;
+    report->recall_by_index = (double)tally->by_index / (double)tally->wanted;
+    report->recall_by_distance = (double)tally->by_distance / (double)tally->wanted;
+    report->truth_has_distances = with_distances;
+    report->truth_ties = tally->ties;
+    report->truth_nearer = tally->nearer;
+    report->truth_farther = tally->farther;
+    report->truth_other_metric = tally->other_values > tally->by_index / 2;
 }
 
 enum engram_status engram_truth_recall(const struct engram_inputs *inputs,
@@ -90,7 +137,7 @@ enum engram_status engram_truth_recall(const struct engram_inputs *inputs,
     const struct engram_dataset_info *distances = find_truth(inputs, "/distances");
     struct engram_source *sources[2] = {NULL, NULL};
     struct engram_slab slabs[2];
-    struct tally tally = {0, 0, 0};
+    struct tally tally = {0};
 
     /* A part of the base or a threshold has another truth. */
     if (neighbors == NULL || info->kind != ENGRAM_RESULT_KNN || info->self ||
@@ -117,9 +164,7 @@ enum engram_status engram_truth_recall(const struct engram_inputs *inputs,
     engram_source_close(sources[0]);
     engram_source_close(sources[1]);
     if (status == ENGRAM_OK && tally.wanted > 0) {
-        report->has_truth = true;
-        report->recall_by_index = (double)tally.by_index / (double)tally.wanted;
-        report->recall_by_distance = (double)tally.by_distance / (double)tally.wanted;
+        report_tally(&tally, with_distances, report);
     }
     return status;
 }
