@@ -5,9 +5,10 @@
 #include "job/plan.h"
 
 /* Fills `choice` as the search will, from a few thousand rows spread over the base that are read
- * for it, in whole chunks where the base is stored in chunks, or from all rows of a small base. Where shapes alone decide, a filter
- * was asked for, or the sample cannot be had (which is no error here: the job will say what is
- * wrong), there are no estimates, and the reason is that of the shapes, or NULL. */
+ * for it, in whole chunks where the base is stored in chunks, or from all rows of a small base.
+ * Where shapes alone decide, a filter was asked for, or the sample cannot be had (which is no error
+ * here: the job will say what is wrong), there are no estimates, and the reason is that of the
+ * shapes, or NULL. */
 void engram_job_foresee(const struct engram_inputs *inputs,
                         const struct engram_job_options *options, const struct engram_plan *plan,
                         struct engram_filter_choice *choice);
