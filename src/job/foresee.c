@@ -67,7 +67,8 @@ static struct places choose_places(const struct engram_set_ref *base, size_t row
     places.count = at_most(PLACES, at_least(chunks, PLACES_MIN));
     places.count = at_most(places.count, rows / chunk);
     places.take = rounded_up(wanted, places.count);
-    places.span = at_least(places.take, at_most(chunk, wanted));
+    int64_t room = SAMPLE_BYTES / at_least((int64_t)row_bytes, 1) / places.count;
+    places.span = at_least(places.take, at_most(chunk, room)); /* whole chunks where they fit */
     places.span = at_most(places.span, rows / places.count);
     places.take = at_most(places.take, places.span);
     return places;
