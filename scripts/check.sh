@@ -72,6 +72,18 @@ kernel_tests() { # $1: folder, $2: compiler, $3: CFLAGS
     BUILD=$1 scripts/run-tests.sh $names
 }
 
+# The sweeps that `make test` keeps short, in full.
+long_tests() { # $1: folder
+    programs=
+    for test in $(grep -l "long_tests()" tests/unit/test_*.c); do
+        programs="$programs $(basename "$test" .c)"
+    done
+    # shellcheck disable=SC2086
+    ENGRAM_TEST_LONG=1 BUILD=$1 scripts/run-tests.sh $programs || return 1
+    python=$(scripts/find-python.sh) || return 1
+    ENGRAM_TEST_LONG=1 ENGRAM_BATCH=$1/engram-batch "$python" tests/blackbox/run.py -k biased_rounding
+}
+
 sanitized_tests() {
     build SANITIZE=address,undefined BUILD=build/asan all test-programs || return 1
     BUILD=build/asan scripts/run-tests.sh
@@ -82,6 +94,7 @@ step headers scripts/check-headers.sh
 step format scripts/check-format.sh
 step gcc strict_build "$root/gcc" "${CC:-cc}"
 step symbols env BUILD="$root/gcc" scripts/check-symbols.sh
+step long long_tests "$root/gcc"
 step mutation env BUILD="$root/gcc" scripts/mutation-test.sh
 step clang strict_build "$root/clang" clang
 step kernels-gcc-O3 kernel_tests "$root/gcc" "${CC:-cc}" "-O3 -g"

@@ -50,6 +50,11 @@ static int finish_stdout(int code)
     struct engram_log log = engram_cli_log_to(NULL);
     bool failed = ferror(stdout) != 0;
 
+    if (failed) {
+        /* The reason of that failure is gone; what broke off takes no harm from a line end, whose
+         * failure tells it again. */
+        putchar('\n');
+    }
     errno = 0;
     if (fclose(stdout) != 0 || failed) {
         if (errno != EPIPE) {

@@ -46,6 +46,13 @@ static inline void random_start(void)
     (void)fflush(stdout);
 }
 
+/* ENGRAM_TEST_LONG=1 (`make check`) asks for the long form of random sweeps. */
+static inline bool long_tests(void)
+{
+    const char *given = getenv("ENGRAM_TEST_LONG");
+    return given != NULL && strcmp(given, "1") == 0 && !UNDER_ASAN && !UNDER_TSAN;
+}
+
 /* splitmix64 (Steele, Lea, Flood 2014). */
 static inline uint64_t random_u64(void)
 {

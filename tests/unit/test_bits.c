@@ -5,7 +5,7 @@
 #include "kernels/kernels.h"
 #include "search_fixture.h"
 
-#define TRIALS (UNDER_TSAN ? 20 : UNDER_ASAN ? 150 : 400)
+#define TRIALS (UNDER_TSAN ? 20 : UNDER_ASAN ? 60 : long_tests() ? 400 : 120)
 
 /* Rows of bits with garbage after their last bit and between rows. `ones`: the share of ones, in
  * 256ths; some rows are empty, full, or like the one before. */
