@@ -73,6 +73,8 @@ struct engram_job_options {
     int64_t max_pairs;  /* more pairs are an error; 0: no limit */
     const char *tmpdir; /* where spools go; NULL: OUTPUT's folder */
     int compress;       /* deflate level of the results, 0 .. 9 */
+    uint64_t memory;    /* bytes that the process may take; 0: 80 % of what the machine, the cgroup,
+                           Slurm and limits allow */
     int threads;        /* 0: OMP_NUM_THREADS, else what the machine allows */
     const char *isa;    /* NULL: ENGRAM_ISA, else the best there is */
     enum engram_filter filter;

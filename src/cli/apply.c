@@ -51,6 +51,15 @@ static int parse_int(struct engram_cli_parser *parser, const char *option, int s
     return code;
 }
 
+static int parse_memory(struct engram_cli_parser *parser)
+{
+    if (!engram_cli_parse_size(parser->argument, &parser->options->job.memory)) {
+        return USAGE_ERROR(parser, "option --memory: '%s' is not a size like 512M or 4G",
+                           parser->argument);
+    }
+    return 0;
+}
+
 static int parse_range(struct engram_cli_parser *parser, const char *option, int64_t range[2])
 {
     if (!engram_cli_parse_range(parser->argument, range)) {
@@ -244,6 +253,8 @@ int engram_cli_apply_option(struct engram_cli_parser *parser, int id)
         return parse_int(parser, "--compress", 0, 9, &job->compress);
     case OPT_THREADS:
         return parse_int(parser, "--threads", 1, ENGRAM_THREADS_MAX, &job->threads);
+    case OPT_MEMORY:
+        return parse_memory(parser);
     case OPT_ISA:
         return parse_name(parser, "--isa", &job->isa);
     case OPT_FILTER:

@@ -259,6 +259,27 @@ static void print_filter(const struct engram_inputs *inputs, const struct engram
     print_candidates(&choice);
 }
 
+/* What does not fit into memory as a whole. */
+static void print_slabs(const struct engram_plan *plan)
+{
+    const bool base = plan->base_slab_rows != INT64_MAX;
+    const bool queries = plan->query_slab_rows != INT64_MAX;
+    char budget[32];
+    char rows[2][32];
+
+    if (!base && !queries) {
+        return;
+    }
+    engram_cli_format_bytes(budget, plan->budget_bytes);
+    engram_cli_format_count(rows[0], base ? (uint64_t)plan->base_slab_rows : plan->base_rows);
+    engram_cli_format_count(rows[1], queries ? (uint64_t)plan->query_slab_rows : plan->query_rows);
+    uint64_t slab = queries ? (uint64_t)plan->query_slab_rows : plan->query_rows;
+    uint64_t times = base && slab > 0 ? (plan->query_rows + slab - 1) / slab : 1;
+    printf("slabs    for a budget of %s: %s base rows and %s queries at a time; the base is read "
+           "%llu %s\n",
+           budget, rows[0], rows[1], (unsigned long long)times, times == 1 ? "time" : "times");
+}
+
 static void print_plan(const struct engram_plan *plan, const struct engram_inputs *inputs,
                        const struct engram_job_options *job)
 {
@@ -284,6 +305,7 @@ static void print_plan(const struct engram_plan *plan, const struct engram_input
         printf("memory   %s: rows %s, packed copy %s, answers %s\n", memory[0], memory[1],
                memory[2], memory[3]);
     }
+    print_slabs(plan);
     if (is_matrix(inputs)) {
         uint64_t cell = inputs->float64 ? sizeof(double) : sizeof(float);
         engram_cli_format_bytes(memory[0], engram_saturating_mul(plan->pairs, cell));

@@ -76,3 +76,34 @@ bool engram_cli_parse_range(const char *text, int64_t range[2])
     range[1] = last;
     return true;
 }
+
+bool engram_cli_parse_size(const char *text, uint64_t *bytes)
+{
+    static const char UNITS[] = "kmgt";
+    char digits[32];
+    size_t length = strspn(text, "0123456789.");
+    double number;
+    double unit = 1;
+    const char *rest = text + length;
+
+    if (length == 0 || length >= sizeof digits) {
+        return false;
+    }
+    memcpy(digits, text, length);
+    digits[length] = '\0';
+    if (!engram_cli_parse_double(digits, &number)) {
+        return false;
+    }
+    if (*rest != '\0') {
+        const char *found = strchr(UNITS, *rest >= 'A' && *rest <= 'Z' ? *rest - 'A' + 'a' : *rest);
+        if (found == NULL || rest[1] != '\0') {
+            return false;
+        }
+        unit = ldexp(1, 10 * (int)(found - UNITS + 1));
+    }
+    if (!(number * unit >= 1) || !(number * unit < 0x1p63)) {
+        return false;
+    }
+    *bytes = (uint64_t)(number * unit);
+    return true;
+}

@@ -13,6 +13,10 @@ bool engram_cli_parse_integer(const char *text, int64_t smallest, int64_t larges
  * one too small for a float64 is rounded as usual. */
 bool engram_cli_parse_double(const char *text, double *value);
 
+/* Bytes: digits, perhaps with a fraction, and K, M, G or T for powers of 1024 ("4G", "1.5g",
+ * "512M"); above 0. */
+bool engram_cli_parse_size(const char *text, uint64_t *bytes);
+
 /* "A:B", "A:" or ":B" with A <= B as range[0], range[1]; an open end is -1. */
 bool engram_cli_parse_range(const char *text, int64_t range[2]);
 

@@ -28,6 +28,7 @@ enum option_id {
     OPT_COMPRESS,
     OPT_FORCE,
     OPT_THREADS,
+    OPT_MEMORY,
     OPT_ISA,
     OPT_FILTER,
     OPT_TSV,

@@ -71,6 +71,9 @@ const struct engram_cli_option engram_cli_table[] = {
 
     {OPT_THREADS, "threads", 0, "N", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT | VERIFY,
      "[OMP_NUM_THREADS, else all that the job may use]"},
+    {OPT_MEMORY, "memory", 0, "SIZE", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT,
+     "the most that the process may take; K, M, G, T [80 %\n"
+     "of what machine, cgroup, Slurm and limits allow]"},
     {OPT_ISA, "isa", 0, "NAME", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT,
      "portable, avx2, avx512 or neon\n[ENGRAM_ISA, else the fastest]"},
     {OPT_FILTER, "filter", 0, "NAME", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT,
@@ -96,7 +99,6 @@ const struct engram_cli_option engram_cli_table[] = {
     {OPT_VERSION, "version", 0, NULL, ENGRAM_CLI_GROUP_MESSAGES, ENGRAM_CLI_ON_ALL,
      "versions and the kernel sets of this CPU"},
 
-    {OPT_LATER, "memory", 0, "SIZE", ENGRAM_CLI_GROUP_LATER, 0, NULL},
     {OPT_LATER + 1, "shard", 0, "I/N", ENGRAM_CLI_GROUP_LATER, 0, NULL},
     {OPT_LATER + 2, "from-scratch", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
 };

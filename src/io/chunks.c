@@ -77,7 +77,8 @@ static void choose_size(const struct engram_source *source, int *team, int *slot
     int64_t rows = (source->options.last - 1) / source->chunk[0] -
                    source->options.first / source->chunk[0] + 1;
     int64_t columns = (source->dim - 1) / source->chunk[1] + 1;
-    size_t fitting = BUFFER_LIMIT / each;
+    size_t limit = source->options.buffer_bytes;
+    size_t fitting = (limit > 0 && limit < BUFFER_LIMIT ? limit : BUFFER_LIMIT) / each;
 
     *team = engram_source_threads(source);
     *team = fitting < (size_t)*team ? (int)fitting : *team;

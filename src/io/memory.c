@@ -76,3 +76,66 @@ size_t engram_memory_available(void)
 
     return kernel < limit ? kernel : limit;
 }
+
+/* The number in a file of one line; 0: no such file, or "max". */
+static size_t limit_in(const char *path)
+{
+    char line[64];
+    unsigned long long bytes = 0;
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return 0;
+    }
+    if (fgets(line, sizeof line, file) == NULL || !leading_number(line, &bytes) ||
+        bytes > SIZE_MAX) {
+        bytes = 0;
+    }
+    (void)fclose(file); /* only read */
+    return (size_t)bytes;
+}
+
+/* Our group under `root` and every group above it. */
+static size_t tightest(const char *root, char *group, const char *name)
+{
+    char path[1400];
+    size_t least = 0;
+    for (;;) {
+        (void)snprintf(path, sizeof path, "%s%s/%s", root, group, name);
+        size_t limit = limit_in(path);
+        least = limit > 0 && (least == 0 || limit < least) ? limit : least;
+        char *slash = strrchr(group, '/');
+        if (slash == NULL) {
+            return least;
+        }
+        *slash = '\0';
+    }
+}
+
+size_t engram_memory_cgroup_limit(void)
+{
+    char line[1024];
+    size_t least = 0;
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    if (file == NULL) {
+        return 0;
+    }
+    /* Lines "0::/path" (v2) and "N:memory:/path" (v1, perhaps among other controllers). */
+    while (fgets(line, sizeof line, file) != NULL) {
+        char *controllers = strchr(line, ':');
+        char *group = controllers == NULL ? NULL : strchr(controllers + 1, ':');
+        if (group == NULL) {
+            continue;
+        }
+        *group++ = '\0';
+        group[strcspn(group, "\n")] = '\0';
+        size_t limit = 0;
+        if (controllers[1] == '\0') {
+            limit = tightest("/sys/fs/cgroup", group, "memory.max");
+        } else if (strstr(controllers + 1, "memory") != NULL) {
+            limit = tightest("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes");
+        }
+        least = limit > 0 && (least == 0 || limit < least) ? limit : least;
+    }
+    (void)fclose(file); /* only read */
+    return least;
+}

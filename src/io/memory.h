@@ -8,4 +8,7 @@
  * what is left of the address space limit; SIZE_MAX when neither is known. */
 size_t engram_memory_available(void);
 
+/* The least memory limit of this process's cgroup (v1 or v2) and its parents; 0: none is known. */
+size_t engram_memory_cgroup_limit(void);
+
 #endif

@@ -106,7 +106,8 @@ int64_t engram_source_piece_rows(const struct engram_source *source)
     /* Each of very many threads should get its share of a piece. */
     size_t bytes = team > 16 && source->way == ENGRAM_WAY_CONTIGUOUS ? team / 8 * ENGRAM_PIECE_BYTES
                                                                      : ENGRAM_PIECE_BYTES;
-    int64_t rows = (int64_t)(bytes / row);
+    size_t limit = source->options.buffer_bytes;
+    int64_t rows = (int64_t)((limit > 0 && limit < bytes ? limit : bytes) / row);
 
     rows = rows < 1 ? 1 : rows;
     /* A chunk that is touched twice may be unpacked twice. */

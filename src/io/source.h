@@ -48,6 +48,7 @@ struct engram_source_options {
     int64_t first, last;
     int64_t slab_rows;
     int threads;
+    size_t buffer_bytes; /* for buffers, as far as that is enough; 0: what is fastest */
     bool allow_external; /* read external files and virtual sources in other files */
     bool by_hdf5;        /* read by H5Dread whatever the storage: to compare with */
     const int *cancel;

@@ -20,7 +20,7 @@ static enum engram_status check_existing(struct engram_job_state *job)
         if (status == ENGRAM_OK) {
             status = engram_feed_hash(job, &job->inputs.base, &job->base_content);
         }
-        if (status == ENGRAM_OK && !engram_feed_shared(&job->inputs)) {
+        if (status == ENGRAM_OK && !engram_inputs_shared(&job->inputs)) {
             status = engram_feed_hash(job, &job->inputs.queries, &job->query_content);
         }
         if (status != ENGRAM_OK) {

@@ -1,6 +1,9 @@
 #include "job/state.h"
 
+#include <inttypes.h>
+
 #include "base/clock.h"
+#include "base/log.h"
 #include "job/sets.h"
 
 /* Rows in memory at a time when they are only hashed. */
@@ -16,18 +19,13 @@ void engram_stage_tell(void *context, uint64_t done, uint64_t total)
     }
 }
 
-bool engram_feed_shared(const struct engram_inputs *inputs)
-{
-    return inputs->self && inputs->base.first == inputs->queries.first &&
-           inputs->base.last == inputs->queries.last;
-}
-
 enum engram_status engram_feed_open(struct engram_job_state *job, const struct engram_set_ref *set,
                                     int64_t slab_rows, struct engram_source **source)
 {
     const struct engram_source_options options = {
         .slab_rows = slab_rows,
         .threads = job->plan.threads,
+        .buffer_bytes = job->plan.reading_bytes / 2, /* base and queries are open together */
         .allow_external = job->options->allow_external,
         .cancel = job->options->cancel,
         .progress = engram_stage_tell,
@@ -43,8 +41,14 @@ enum engram_status engram_feed_next(struct engram_job_state *job, struct engram_
     uint64_t start = engram_clock_ns();
     enum engram_status status = engram_source_next(source, slab);
     if (status == ENGRAM_OK) {
-        engram_content_add(content, &slab->set, job->plan.threads);
         job->reading.before += (uint64_t)slab->set.rows;
+        if (!engram_content_add(content, &slab->set, slab->first_row, job->plan.threads)) {
+            status = engram_fail(&job->options->log, ENGRAM_ERR_DATA,
+                                 "%s: rows %" PRId64 " to %" PRId64
+                                 " changed since they were read first; run the job again",
+                                 content == &job->base_content ? job->base_name : job->query_name,
+                                 slab->first_row, slab->first_row + slab->set.rows - 1);
+        }
     }
     job->report->read_seconds += (double)(engram_clock_ns() - start) * 1e-9;
     return status;
@@ -71,9 +75,9 @@ enum engram_status engram_feed_contents(struct engram_job_state *job)
     const struct engram_inputs *inputs = &job->inputs;
     const struct engram_log *log = &job->options->log;
     enum engram_status status =
-        engram_content_create(inputs->base.last - inputs->base.first, log, &job->base_content);
+        engram_content_create(inputs->base.first, inputs->base.last, log, &job->base_content);
     if (status == ENGRAM_OK) {
-        status = engram_content_create(inputs->queries.last - inputs->queries.first, log,
+        status = engram_content_create(inputs->queries.first, inputs->queries.last, log,
                                        &job->query_content);
     }
     if (status == ENGRAM_OK) {
@@ -104,7 +108,7 @@ enum engram_status engram_feed_hash(struct engram_job_state *job, const struct e
 void engram_feed_digest(const struct engram_job_state *job, char digest[ENGRAM_DIGEST_SIZE])
 {
     struct engram_content_hashes queries = job->query_content;
-    if (engram_feed_shared(&job->inputs)) {
+    if (engram_inputs_shared(&job->inputs)) {
         queries.grains = job->base_content.grains;
     }
     engram_identity_digest(&job->inputs, job->options->compress, &job->base_content, &queries,

@@ -13,11 +13,11 @@
 #define SEED_HIGH 1
 #define SEED_LOW 2
 
-enum engram_status engram_content_create(int64_t rows, const struct engram_log *log,
+enum engram_status engram_content_create(int64_t first, int64_t last, const struct engram_log *log,
                                          struct engram_content_hashes *content)
 {
-    int64_t count = (rows + ENGRAM_ROW_GRAIN - 1) / ENGRAM_ROW_GRAIN;
-    *content = (struct engram_content_hashes){.count = count};
+    int64_t count = (last - first + ENGRAM_ROW_GRAIN - 1) / ENGRAM_ROW_GRAIN;
+    *content = (struct engram_content_hashes){.count = count, .first = first};
     content->grains = calloc((size_t)count + 1, sizeof *content->grains);
     if (content->grains == NULL) {
         return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for content hashes");
@@ -46,18 +46,29 @@ static uint64_t grain_hash(const struct engram_set *slab, int64_t first, int64_t
     return hash;
 }
 
-void engram_content_add(struct engram_content_hashes *content, const struct engram_set *slab,
-                        int threads)
+bool engram_content_add(struct engram_content_hashes *content, const struct engram_set *slab,
+                        int64_t first_row, int threads)
 {
-    int64_t first_grain = content->hashed / ENGRAM_ROW_GRAIN;
+    int64_t start = first_row - content->first;
     int64_t grains = (slab->rows + ENGRAM_ROW_GRAIN - 1) / ENGRAM_ROW_GRAIN;
-#pragma omp parallel for schedule(static) num_threads(threads)
+    int64_t known = content->hashed;
+    bool differ = false;
+#pragma omp parallel for schedule(static) num_threads(threads) reduction(|| : differ)
     for (int64_t g = 0; g < grains; g++) {
         int64_t last = (g + 1) * ENGRAM_ROW_GRAIN;
-        content->grains[first_grain + g] =
+        uint64_t *grain = &content->grains[start / ENGRAM_ROW_GRAIN + g];
+        uint64_t hash =
             grain_hash(slab, g * ENGRAM_ROW_GRAIN, last < slab->rows ? last : slab->rows);
+        if (start + g * ENGRAM_ROW_GRAIN < known) {
+            differ = differ || hash != *grain;
+        } else {
+            *grain = hash;
+        }
     }
-    content->hashed += slab->rows;
+    if (start + slab->rows > known) {
+        content->hashed = start + slab->rows;
+    }
+    return !differ;
 }
 
 void engram_content_add_ids(struct engram_content_hashes *content, const struct engram_ids *ids)

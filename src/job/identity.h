@@ -11,18 +11,21 @@
 struct engram_content_hashes {
     uint64_t *grains;
     int64_t count;
+    int64_t first;  /* row of the dataset that the range starts with */
     int64_t hashed; /* rows so far */
     uint64_t ids;   /* of the ids; 0 without */
 };
 
-/* For `rows` rows; freed with engram_content_free. RESOURCE. */
-enum engram_status engram_content_create(int64_t rows, const struct engram_log *log,
+/* For rows [first, last); freed with engram_content_free. RESOURCE. */
+enum engram_status engram_content_create(int64_t first, int64_t last, const struct engram_log *log,
                                          struct engram_content_hashes *content);
 void engram_content_free(struct engram_content_hashes *content);
 
-/* Hashes the next rows; slabs are whole grains but for the last. Runs on `threads` threads. */
-void engram_content_add(struct engram_content_hashes *content, const struct engram_set *slab,
-                        int threads);
+/* Hashes rows, which start at `first_row` of the dataset; slabs are whole grains but for the last,
+ * and come in order. Rows that were hashed before must hash to the same again, else false. Runs on
+ * `threads` threads. */
+bool engram_content_add(struct engram_content_hashes *content, const struct engram_set *slab,
+                        int64_t first_row, int threads);
 void engram_content_add_ids(struct engram_content_hashes *content, const struct engram_ids *ids);
 
 #define ENGRAM_DIGEST_SIZE 64

@@ -462,3 +462,9 @@ void engram_inputs_free(struct engram_inputs *inputs)
     engram_set_free(&inputs->base);
     *inputs = (struct engram_inputs){0};
 }
+
+bool engram_inputs_shared(const struct engram_inputs *inputs)
+{
+    return inputs->self && inputs->base.first == inputs->queries.first &&
+           inputs->base.last == inputs->queries.last;
+}

@@ -60,6 +60,9 @@ enum engram_status engram_inputs_resolve(const struct engram_job_options *option
                                          struct engram_inputs *inputs);
 void engram_inputs_free(struct engram_inputs *inputs);
 
+/* Whether base and queries are the same rows. */
+bool engram_inputs_shared(const struct engram_inputs *inputs);
+
 /* Splits FILE::PATH at the last "::" whose left side is a file. `*file` is the caller's to free;
  * NULL when there is no such split. RESOURCE. */
 enum engram_status engram_set_split(const char *set, const struct engram_log *log, char **file,

@@ -1,20 +1,29 @@
 #include "job/plan.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 #include "base/log.h"
 #include "base/size.h"
 #include "base/team.h"
-#include "io/memory.h"
 #include "io/source.h"
-#include "job/publish.h"
+#include "job/budget.h"
 #include "job/threads.h"
 #include "kernels/kernels.h"
 #include "search/filter.h"
 #include "search/hits.h"
 
-/* Less would make runs too many and too short. */
-#define PAIR_BYTES_MIN ((size_t)64 << 20)
+/* Pairs in memory, and blocks of a dense result: with less, runs are too many and writes too short;
+ * with more than the second nothing gets faster. */
+#define BLOCK_MIN ((uint64_t)8 << 20)
+#define BLOCK_MOST ((uint64_t)64 << 20)
+
+/* Code, tables of libraries and buffers of the writer; a thread's stack and arena. */
+#define PROCESS_BYTES ((uint64_t)28 << 20)
+#define THREAD_BYTES ((uint64_t)3 << 20)
+
+/* An id, as long as most are: the reader of ids and the writer have a copy each. */
+#define ID_BYTES ((uint64_t)64)
 
 size_t engram_plan_pair_bytes = 0;
 
@@ -23,44 +32,37 @@ static uint64_t set_rows(const struct engram_set_ref *set)
     return (uint64_t)(set->last - set->first);
 }
 
-static uint64_t set_bytes(const struct engram_set_ref *set)
+/* A row's share of the filter's copy, norms and flags. Where a look at the data will choose the
+ * filter, the largest. */
+static uint64_t packed_row_bytes(const struct engram_inputs *inputs, const struct engram_plan *plan,
+                                 const struct engram_kernels *kernels)
 {
-    return engram_saturating_mul(
-        set_rows(set), engram_row_bytes(engram_source_dtype(set->dataset), set->dataset->dims[1]));
+    const bool open = plan->open_filter;
+    const int64_t rows = ENGRAM_ROW_GRAIN;
+    size_t most = 0;
+    if (plan->dim <= ENGRAM_DIM_MAX) {
+        if (plan->filter == ENGRAM_FILTER_F32 || (open && plan->filter == ENGRAM_FILTER_INT)) {
+            most = engram_f32_pack_bytes(kernels, inputs->metric, rows, plan->dim);
+        }
+        if (plan->filter == ENGRAM_FILTER_BITS) {
+            most = engram_bit_pack_bytes(kernels, rows, plan->dim);
+        }
+        if (plan->filter == ENGRAM_FILTER_INT) {
+            size_t bytes = engram_int_pack_bytes(kernels, rows, plan->dim);
+            most = bytes > most ? bytes : most;
+        }
+        if (plan->filter == ENGRAM_FILTER_PREFIX) {
+            size_t bytes = engram_prefix_pack_bytes(kernels, rows, plan->dim);
+            most = bytes > most ? bytes : most;
+        }
+    }
+    return most / (size_t)rows + sizeof(double) + 1;
 }
 
-/* The filter's copy, norms and flags; a base that no search takes is not packed. */
-static uint64_t packed_bytes(const struct engram_plan *plan, const struct engram_kernels *kernels,
-                             enum engram_metric metric)
+/* Answers that a search keeps of a query. */
+static uint64_t kept(const struct engram_inputs *inputs, const struct engram_plan *plan)
 {
-    int64_t rows = (int64_t)plan->base_rows;
-    uint64_t bytes = engram_saturating_add(engram_saturating_mul(plan->base_rows, sizeof(double)),
-                                           plan->base_rows / 8);
-    if (rows > ENGRAM_ROWS_MAX || plan->dim > ENGRAM_DIM_MAX) {
-        return bytes;
-    }
-    if (plan->filter == ENGRAM_FILTER_BITS) {
-        return engram_saturating_add(bytes, engram_bit_pack_bytes(kernels, rows, plan->dim));
-    }
-    if (plan->filter == ENGRAM_FILTER_F32) {
-        return engram_saturating_add(bytes,
-                                     engram_f32_pack_bytes(kernels, metric, rows, plan->dim));
-    }
-    if (plan->filter == ENGRAM_FILTER_INT) {
-        return engram_saturating_add(bytes, engram_int_pack_bytes(kernels, rows, plan->dim));
-    }
-    if (plan->filter == ENGRAM_FILTER_PREFIX) {
-        return engram_saturating_add(bytes, engram_prefix_pack_bytes(kernels, rows, plan->dim));
-    }
-    return bytes;
-}
-
-/* Slots during the search, then the partial: at most two copies at a time. */
-static uint64_t answer_bytes(const struct engram_plan *plan, int64_t k)
-{
-    uint64_t kept = (uint64_t)k < plan->base_rows ? (uint64_t)k : plan->base_rows;
-    return engram_saturating_mul(engram_saturating_mul(plan->query_rows, kept),
-                                 2 * sizeof(struct engram_hit));
+    return (uint64_t)inputs->k < plan->base_rows ? (uint64_t)inputs->k : plan->base_rows;
 }
 
 bool engram_plan_spools(const struct engram_inputs *inputs)
@@ -69,44 +71,127 @@ bool engram_plan_spools(const struct engram_inputs *inputs)
            inputs->k >= inputs->base.last - inputs->base.first;
 }
 
-/* Half of what is left: the other half is for what the plan does not know. */
-static size_t pair_bytes(const struct engram_plan *plan)
-{
-    size_t available = engram_memory_available();
-    size_t left = plan->need_bytes < available ? available - (size_t)plan->need_bytes : 0;
-    if (engram_plan_pair_bytes > 0) {
-        return engram_plan_pair_bytes;
-    }
-    return left / 2 > PAIR_BYTES_MIN ? left / 2 : PAIR_BYTES_MIN;
-}
-
-/* Bytes of a side that a pairwise job has in memory at a time; at least a grain of rows. */
-#define PAIRWISE_BYTES ((uint64_t)32 << 20)
-
 /* What differs where the answer is a value for every pair asked about: no filter, no packed copy,
  * and answers leave as soon as they are there (dense), or rows do (pairwise). */
-static void plan_matrix(const struct engram_inputs *inputs, struct engram_plan *plan)
+static bool is_matrix(const struct engram_inputs *inputs)
 {
-    const bool dense = inputs->answer == ENGRAM_ANSWER_DENSE;
-    const uint64_t cell = inputs->float64 ? sizeof(double) : sizeof(float);
-    const int64_t width = dense ? (int64_t)plan->base_rows : 1;
-    const uint64_t block =
-        (uint64_t)engram_matrix_block_rows((int64_t)plan->query_rows, width, inputs->float64);
-    const uint64_t row =
-        set_rows(&inputs->base) > 0 ? set_bytes(&inputs->base) / plan->base_rows : 0;
+    return inputs->answer == ENGRAM_ANSWER_DENSE || inputs->answer == ENGRAM_ANSWER_PAIRWISE;
+}
 
-    plan->filter = ENGRAM_FILTER_CANONICAL;
-    plan->answer_bytes = engram_saturating_mul(engram_saturating_mul(block, (uint64_t)width), cell);
-    if (dense) {
-        return;
+/* Bytes of answers until they are written. */
+static uint64_t answer_bytes(const struct engram_inputs *inputs, const struct engram_plan *plan)
+{
+    const uint64_t cell = inputs->float64 ? sizeof(double) : sizeof(float);
+    switch (inputs->answer) {
+    case ENGRAM_ANSWER_DENSE: /* none but the block's */
+        return 0;
+    case ENGRAM_ANSWER_PAIRWISE:
+        return engram_saturating_mul(plan->query_rows, cell);
+    case ENGRAM_ANSWER_COMPONENTS: /* a forest, the components, their sizes */
+        return engram_saturating_mul(plan->query_rows, 2 * sizeof(uint32_t) + sizeof(int64_t));
+    default:
+        if (engram_plan_spools(inputs)) {
+            return engram_saturating_mul(plan->query_rows, 3 * 8);
+        }
+        return engram_saturating_mul(
+            plan->query_rows,
+            engram_saturating_add(
+                8, engram_saturating_mul(kept(inputs, plan), sizeof(struct engram_hit))));
     }
-    plan->base_slab_rows = row > 0 && PAIRWISE_BYTES / row > ENGRAM_ROW_GRAIN
-                               ? (int64_t)(PAIRWISE_BYTES / row)
-                               : ENGRAM_ROW_GRAIN;
-    uint64_t slab = engram_saturating_mul(row, (uint64_t)plan->base_slab_rows);
-    plan->rows_bytes = plan->rows_bytes / 2 < slab ? plan->rows_bytes : 2 * slab;
+}
+
+/* The least for answers on their way out; a row of a dense result is written as one. */
+static uint64_t block_bytes(const struct engram_inputs *inputs, const struct engram_plan *plan)
+{
+    const uint64_t cell = inputs->float64 ? sizeof(double) : sizeof(float);
+    const uint64_t row = engram_saturating_mul(plan->base_rows, cell);
+    if (engram_plan_spools(inputs)) {
+        return engram_plan_pair_bytes > 0 ? engram_plan_pair_bytes : BLOCK_MIN;
+    }
+    return !is_matrix(inputs) ? 0 : row > BLOCK_MIN ? row : BLOCK_MIN;
+}
+
+/* The least that reading a set takes: a few of its chunks, packed and unpacked. */
+static uint64_t reading_bytes(const struct engram_set_ref *set)
+{
+    const struct engram_dataset_info *dataset = set->dataset;
+    uint64_t bytes = (uint64_t)1 << 20;
+    if (dataset->storage == ENGRAM_STORAGE_CHUNKED) {
+        uint64_t chunk = engram_saturating_mul((uint64_t)dataset->chunk[0],
+                                               dataset->rank > 1 ? (uint64_t)dataset->chunk[1] : 1);
+        bytes = engram_saturating_add(bytes, engram_saturating_mul(chunk, 4 * 8));
+    }
+    return bytes;
+}
+
+static uint64_t id_bytes(const struct engram_set_ref *set)
+{
+    return set->ids == NULL ? 0 : engram_saturating_mul((uint64_t)set->dataset->dims[0], ID_BYTES);
+}
+
+/* Bytes of a row of a set in memory. */
+static uint64_t row_bytes(const struct engram_set_ref *set)
+{
+    return engram_row_bytes(engram_source_dtype(set->dataset), set->dataset->dims[1]);
+}
+
+static struct engram_demand demand_of(const struct engram_inputs *inputs,
+                                      const struct engram_kernels *kernels,
+                                      const struct engram_plan *plan)
+{
+    const bool pairwise = inputs->answer == ENGRAM_ANSWER_PAIRWISE;
+    const bool shared = engram_inputs_shared(inputs);
+    const bool keeps = inputs->answer == ENGRAM_ANSWER_KNN ||
+                       inputs->answer == ENGRAM_ANSWER_LABELS ||
+                       (inputs->answer == ENGRAM_ANSWER_PAIRS && !engram_plan_spools(inputs));
+    struct engram_demand demand = {
+        .fixed = PROCESS_BYTES + THREAD_BYTES * (uint64_t)plan->threads,
+        .answers = answer_bytes(inputs, plan),
+        .block = block_bytes(inputs, plan),
+        .block_most = engram_plan_spools(inputs) || is_matrix(inputs) ? BLOCK_MOST : 0,
+        .reading = reading_bytes(&inputs->base),
+        .stored = engram_saturating_add(
+            engram_saturating_mul(plan->base_rows, row_bytes(&inputs->base)),
+            engram_saturating_mul(plan->query_rows, row_bytes(&inputs->queries))),
+        .base_row = row_bytes(&inputs->base),
+        .query_row = row_bytes(&inputs->queries),
+        .query_state =
+            keeps ? engram_saturating_mul(kept(inputs, plan), 2 * sizeof(struct engram_hit))
+                  : sizeof(struct engram_hit),
+        .shared = shared,
+    };
+    demand.fixed = engram_saturating_add(demand.fixed, engram_row_data_bytes(inputs));
+    demand.fixed = engram_saturating_add(demand.fixed, id_bytes(&inputs->base));
+    if (!shared) {
+        demand.reading = engram_saturating_add(demand.reading, reading_bytes(&inputs->queries));
+        demand.fixed = engram_saturating_add(demand.fixed, id_bytes(&inputs->queries));
+    }
+    if (!pairwise) {
+        demand.base_row =
+            engram_saturating_add(demand.base_row, packed_row_bytes(inputs, plan, kernels));
+    }
+    return demand;
+}
+
+/* Slabs, and what pairs may take of what they leave. */
+static void divide(const struct engram_inputs *inputs, const struct engram_kernels *kernels,
+                   struct engram_plan *plan)
+{
+    const struct engram_demand demand = demand_of(inputs, kernels, plan);
+    plan->rows_bytes = engram_saturating_mul(plan->base_rows, row_bytes(&inputs->base));
+    if (!demand.shared) {
+        plan->rows_bytes = engram_saturating_add(
+            plan->rows_bytes, engram_saturating_mul(plan->query_rows, demand.query_row));
+    }
+    plan->packed_bytes =
+        engram_saturating_mul(plan->base_rows, demand.base_row - row_bytes(&inputs->base));
+    engram_budget_divide(&demand, plan);
     plan->answer_bytes =
-        engram_saturating_add(plan->answer_bytes, engram_saturating_mul(plan->query_rows, cell));
+        engram_plan_spools(inputs) ? 0 : engram_saturating_add(demand.answers, plan->block_bytes);
+    plan->pair_bytes = engram_plan_pair_bytes > 0 ? engram_plan_pair_bytes : plan->block_bytes;
+    if (engram_plan_pair_bytes == 0 && plan->need_bytes < plan->budget_bytes) {
+        plan->pair_bytes += (size_t)((plan->budget_bytes - plan->need_bytes) / 2);
+    }
 }
 
 enum engram_status engram_plan_make(const struct engram_inputs *inputs,
@@ -127,8 +212,6 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
         .dim = inputs->base.dataset->dims[1],
         .threads = options->threads > 0 ? options->threads : engram_threads_default(),
         .isa = kernels->name,
-        .base_slab_rows = INT64_MAX,
-        .rows_bytes = set_bytes(&inputs->base),
     };
     /* Now, before anything starts a thread. */
     status = engram_team_prove(plan->threads, &options->log);
@@ -137,25 +220,14 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
     }
     plan->filter = engram_filter_choose(options->filter, inputs->metric, (int64_t)plan->query_rows,
                                         (int64_t)plan->base_rows, plan->dim);
-    bool shared = inputs->self && inputs->base.first == inputs->queries.first &&
-                  inputs->base.last == inputs->queries.last;
-    if (!shared) {
-        plan->rows_bytes = engram_saturating_add(plan->rows_bytes, set_bytes(&inputs->queries));
+    plan->open_filter = options->filter == ENGRAM_FILTER_AUTO;
+    if (is_matrix(inputs)) {
+        plan->filter = ENGRAM_FILTER_CANONICAL;
     }
-    plan->rows_bytes = engram_saturating_add(plan->rows_bytes, engram_row_data_bytes(inputs));
-    plan->answer_bytes = engram_plan_spools(inputs) ? 0 : answer_bytes(plan, inputs->k);
-    if (inputs->answer == ENGRAM_ANSWER_COMPONENTS) { /* of every row its group, and a forest */
-        plan->answer_bytes =
-            engram_saturating_mul(plan->base_rows, sizeof(int64_t) + sizeof(uint32_t));
-    }
+    plan->budget_bytes =
+        options->memory > 0 ? options->memory : engram_budget_default(plan->threads);
+    divide(inputs, kernels, plan);
     const bool pairwise = inputs->answer == ENGRAM_ANSWER_PAIRWISE;
-    if (pairwise || inputs->answer == ENGRAM_ANSWER_DENSE) {
-        plan_matrix(inputs, plan);
-    }
-    plan->packed_bytes = pairwise ? 0 : packed_bytes(plan, kernels, inputs->metric);
-    plan->need_bytes = engram_saturating_add(
-        plan->rows_bytes, engram_saturating_add(plan->packed_bytes, plan->answer_bytes));
-    plan->pair_bytes = pair_bytes(plan);
     plan->pairs =
         pairwise ? plan->query_rows : engram_saturating_mul(plan->base_rows, plan->query_rows);
     plan->gflop = 2e-9 * (double)plan->pairs * (double)plan->dim;
@@ -164,16 +236,12 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
 
 enum engram_status engram_plan_check(const struct engram_plan *plan, const struct engram_log *log)
 {
-    size_t available = engram_memory_available();
-    if (plan->need_bytes > available || plan->need_bytes == UINT64_MAX) {
+    if (plan->smallest_bytes > plan->budget_bytes || plan->smallest_bytes == UINT64_MAX) {
         return engram_fail(log, ENGRAM_ERR_RESOURCE,
-                           "the job needs %s%.1f GiB of memory (rows %.1f, packed copy %.1f, "
-                           "answers %.1f), but %.1f GiB can be had; take fewer rows (--base-rows, "
-                           "--query-rows)",
-                           plan->need_bytes == UINT64_MAX ? "more than " : "",
-                           (double)plan->need_bytes / 0x1p30, (double)plan->rows_bytes / 0x1p30,
-                           (double)plan->packed_bytes / 0x1p30, (double)plan->answer_bytes / 0x1p30,
-                           (double)available / 0x1p30);
+                           "%.0f MiB of memory are too little for this job; the smallest that "
+                           "works is --memory %.0fM",
+                           (double)plan->budget_bytes / 0x1p20,
+                           floor((double)plan->smallest_bytes / 0x1p20) + 1);
     }
     uint64_t at_once = plan->base_rows < (uint64_t)plan->base_slab_rows
                            ? plan->base_rows

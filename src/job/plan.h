@@ -10,15 +10,22 @@ struct engram_plan {
     uint64_t base_rows; /* of the ranges */
     uint64_t query_rows;
     int64_t dim;
-    uint64_t rows_bytes;   /* base and queries in memory */
-    uint64_t packed_bytes; /* the filter's copy of the base, norms and flags */
-    uint64_t answer_bytes; /* answers until they are written; 0 where nobody can know (pairs) */
-    uint64_t need_bytes;   /* the sum of these */
-    size_t pair_bytes;     /* pairs that engram_plan_spools are held in so much; then on disk */
-    int threads;           /* sure to start */
+    uint64_t rows_bytes;     /* base and queries, all of them */
+    uint64_t packed_bytes;   /* the filter's copy of the base, norms and flags, all of it */
+    uint64_t answer_bytes;   /* answers until they are written; 0 where nobody can know (pairs) */
+    uint64_t budget_bytes;   /* what the job may take */
+    uint64_t smallest_bytes; /* what it cannot do without */
+    uint64_t need_bytes;     /* what it will take, with the slabs below */
+    size_t reading_bytes;    /* of it for buffers of reading */
+    size_t block_bytes;      /* for a block of a dense result, or for pairs on their way to disk */
+    size_t pair_bytes;       /* pairs that engram_plan_spools are held in so much; then on disk */
+    int threads;             /* sure to start */
     const char *isa;
     enum engram_filter filter;
-    int64_t base_slab_rows; /* base rows in memory at a time; INT64_MAX: all */
+    bool open_filter;        /* a look at the data may choose another one */
+    int64_t base_slab_rows;  /* base rows in memory at a time; INT64_MAX: all */
+    int64_t query_slab_rows; /* likewise */
+    int64_t unit_queries;    /* queries that are searched at a time */
     uint64_t pairs;
     double gflop; /* 2 x pairs x dim, in 10^9 */
 };
@@ -33,11 +40,11 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
  * nothing off. What memory does not hold of them goes to temporary files. */
 bool engram_plan_spools(const struct engram_inputs *inputs);
 
-/* For tests: plan.pair_bytes; 0: half of the memory that is left. */
+/* For tests: plan.pair_bytes; 0: what the budget leaves. */
 extern size_t engram_plan_pair_bytes;
 
-/* RESOURCE, naming both figures, when the plan does not fit into what can be had now, or a set into
- * what one search takes. */
+/* RESOURCE, naming the smallest that works, when the plan does not fit into its budget, or a set
+ * into what one search takes. */
 enum engram_status engram_plan_check(const struct engram_plan *plan, const struct engram_log *log);
 
 #endif

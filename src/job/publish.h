@@ -19,6 +19,7 @@ struct engram_answers {
     enum engram_status (*fill)(void *context, int64_t first, int64_t count,
                                const struct engram_values *values);
     void *fill_context;
+    size_t block_bytes; /* of the rows that are asked for at a time */
 };
 
 struct engram_publish_options {
@@ -33,11 +34,9 @@ struct engram_publish_options {
     struct engram_log log;
 };
 
-/* Rows of a dense (`width` base rows) or pairwise (1) result that are computed at a time. */
-int64_t engram_matrix_block_rows(int64_t rows, int64_t width, bool float64);
-
-/* Bytes of such a block; tests make it small. */
-extern size_t engram_matrix_block_bytes;
+/* Rows of a dense (`width` base rows) or pairwise (1) result that are computed at a time, in blocks
+ * of `bytes`; a row that is larger is a block of its own. */
+int64_t engram_matrix_block_rows(int64_t rows, int64_t width, bool float64, size_t bytes);
 
 /* Writes the whole result; it appears under its name at the end or not at all. */
 enum engram_status engram_publish(const struct engram_inputs *inputs,

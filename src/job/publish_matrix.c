@@ -7,12 +7,7 @@
 #include "base/size.h"
 #include "job/publish_internal.h"
 
-/* Of a block; a row that is larger is a block of its own. */
-#define BLOCK_BYTES ((size_t)64 << 20)
-
 enum { VALUES };
-
-size_t engram_matrix_block_bytes = BLOCK_BYTES;
 
 static bool is_dense(const struct engram_publication *p)
 {
@@ -35,9 +30,9 @@ static enum engram_status declare(struct engram_publication *p)
     return status;
 }
 
-int64_t engram_matrix_block_rows(int64_t rows, int64_t width, bool float64)
+int64_t engram_matrix_block_rows(int64_t rows, int64_t width, bool float64, size_t bytes)
 {
-    size_t cells = engram_matrix_block_bytes / (float64 ? sizeof(double) : sizeof(float));
+    size_t cells = bytes / (float64 ? sizeof(double) : sizeof(float));
     int64_t block = width > 0 ? (int64_t)cells / width : rows;
     block = block < rows ? block : rows;
     return block > 1 ? block : 1;
@@ -67,7 +62,8 @@ static enum engram_status write(struct engram_publication *p)
 {
     const int64_t width = width_of(p);
     const bool float64 = p->value_type == ENGRAM_OUT_F64;
-    const int64_t block = engram_matrix_block_rows(p->queries, width, float64);
+    const int64_t block =
+        engram_matrix_block_rows(p->queries, width, float64, p->answers->block_bytes);
     size_t bytes;
     if (p->queries == 0 || width == 0) {
         return ENGRAM_OK;

@@ -24,8 +24,7 @@ struct engram_job_state {
     struct engram_plan plan;
     struct engram_content_hashes base_content;
     struct engram_content_hashes query_content;
-    struct engram_source *query_source; /* NULL: the queries lie in the base slab */
-    struct engram_query_rows queries;
+    struct engram_query_rows queries; /* the slab in memory */
     char query_name[512];
     char base_name[512];
     struct engram_answers answers;
@@ -38,9 +37,6 @@ struct engram_job_state {
 /* A progress callback of the library below: adds the stage. `context` is a struct
  * engram_stage_progress. */
 void engram_stage_tell(void *context, uint64_t done, uint64_t total);
-
-/* Whether base and queries are the same rows: they are read and hashed once. */
-bool engram_feed_shared(const struct engram_inputs *inputs);
 
 /* Room for the content hashes, and the hashes of the ids. */
 enum engram_status engram_feed_contents(struct engram_job_state *job);
@@ -62,18 +58,13 @@ void engram_feed_digest(const struct engram_job_state *job, char digest[ENGRAM_D
 
 /* ---- run.c: steps of a job */
 
-/* All queries into memory, unless they are the rows of the (single) base slab. */
-enum engram_status engram_job_load_queries(struct engram_job_state *job);
-
 struct engram_request engram_job_request(struct engram_job_state *job);
-
-/* Prepares a slab of the base, and checks the queries; makes the request that goes with it. */
-enum engram_status engram_job_prepare(struct engram_job_state *job, const struct engram_slab *slab,
-                                      struct engram_request *request,
-                                      struct engram_prepared **prepared);
 
 /* Writes OUTPUT from job->answers. */
 enum engram_status engram_job_publish(struct engram_job_state *job);
+
+/* ---- run_answers.c: neighbours, pairs and labels */
+enum engram_status engram_job_answers(struct engram_job_state *job);
 
 /* ---- run_matrix.c: search and publication of dense and pairwise answers */
 enum engram_status engram_job_dense(struct engram_job_state *job);

@@ -177,6 +177,25 @@ enum engram_status engram_search_pairs(const struct engram_prepared *prepared,
     return ENGRAM_OK;
 }
 
+/* The whole of a forest for one set in memory. */
+static enum engram_status components_of(const struct engram_prepared *prepared,
+                                        const struct engram_query_rows *rows,
+                                        const struct engram_request *request, int64_t *component,
+                                        struct engram_search_stats *stats)
+{
+    struct engram_forest forest;
+    enum engram_status status =
+        engram_forest_create(rows->first_row, rows->set.rows, &request->log, &forest);
+    if (status == ENGRAM_OK) {
+        status = engram_unit_components(prepared, rows->first_row, rows, request, &forest, stats);
+    }
+    for (int64_t r = 0; status == ENGRAM_OK && r < rows->set.rows; r++) {
+        component[r] = engram_forest_root(&forest, r);
+    }
+    engram_forest_free(&forest);
+    return status;
+}
+
 enum engram_status engram_search_components(const struct engram_prepared *prepared,
                                             const struct engram_set *set,
                                             const struct engram_search_options *options,
@@ -197,7 +216,7 @@ enum engram_status engram_search_components(const struct engram_prepared *prepar
     struct engram_search_stats own = {.skipped_base = prepared->skipped};
     status = engram_queries_check(prepared, &rows, &request, &own.skipped_queries);
     if (status == ENGRAM_OK) {
-        status = engram_unit_components(prepared, &rows, &request, component, &own);
+        status = components_of(prepared, &rows, &request, component, &own);
     }
     if (stats != NULL) {
         *stats = own;
@@ -212,7 +231,8 @@ enum engram_status engram_search_dense(const struct engram_prepared *prepared,
 {
     struct engram_request request;
     struct engram_query_rows rows;
-    const struct engram_values values = {.data = distances};
+    const struct engram_values values = {.data = distances,
+                                         .stride = prepared == NULL ? 0 : (size_t)prepared->rows};
     size_t cells;
     size_t bytes;
 

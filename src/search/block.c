@@ -127,9 +127,13 @@ static void load_queries(struct engram_block *b)
 static void rule_out_queries(struct engram_block *b)
 {
     const struct engram_block_context *context = b->context;
+    const uint8_t *allowed = context->request->allowed_queries;
     size_t first = (size_t)(context->first_query + b->item->first_query);
     for (size_t q = 0; context->collector->symmetric && q < b->queries; q++) {
         b->usable[q] = b->usable[q] && engram_prepared_live(context->prepared, first + q);
+    }
+    for (size_t q = 0; allowed != NULL && q < b->queries; q++) {
+        b->usable[q] = b->usable[q] && (allowed[(first + q) >> 3] >> ((first + q) & 7) & 1) != 0;
     }
 }
 

@@ -121,8 +121,9 @@ extern const struct engram_collector_ops engram_pair_ops;
 /* The connected components of the graph whose edges are the pairs within the limits. */
 struct engram_component_collector {
     struct engram_collector common;
-    uint32_t *parents;  /* [rows] a forest; a root is the lowest row of its component; atomic */
-    int64_t *component; /* [rows] the caller's: set to the root of every row by `gather` */
+    uint32_t *parents; /* of the forest */
+    uint32_t queries;  /* row of the forest that is the unit's first query .. */
+    uint32_t base;     /* .. and the prepared set's first row */
 };
 extern const struct engram_collector_ops engram_component_ops;
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "search/collector.h"
+#include "search/unit.h"
 
 struct component_state {
     const struct engram_component_collector *components;
@@ -54,18 +54,37 @@ static size_t component_scratch_size(const struct engram_collector *collector, s
     return sizeof(struct component_state) + ENGRAM_ARENA_ALIGN;
 }
 
+enum engram_status engram_forest_create(int64_t first_row, int64_t rows,
+                                        const struct engram_log *log, struct engram_forest *forest)
+{
+    *forest = (struct engram_forest){.first_row = first_row, .rows = rows};
+    if (rows <= ENGRAM_FOREST_ROWS_MAX) {
+        forest->parents = malloc(((size_t)rows + 1) * sizeof *forest->parents);
+    }
+    if (forest->parents == NULL) {
+        return engram_fail(log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory for the components of %lld rows", (long long)rows);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        forest->parents[r] = (uint32_t)r;
+    }
+    return ENGRAM_OK;
+}
+
+void engram_forest_free(struct engram_forest *forest)
+{
+    free(forest->parents);
+    *forest = (struct engram_forest){0};
+}
+
+int64_t engram_forest_root(const struct engram_forest *forest, int64_t i)
+{
+    return find_root(forest->parents, (uint32_t)i);
+}
+
 static enum engram_status component_open(struct engram_collector *collector)
 {
-    struct engram_component_collector *components = (struct engram_component_collector *)collector;
-    components->parents = malloc(((size_t)collector->base_rows + 1) * sizeof *components->parents);
-    if (components->parents == NULL) {
-        return engram_fail(&collector->request->log, ENGRAM_ERR_RESOURCE,
-                           "not enough memory for the components of %lld rows",
-                           (long long)collector->base_rows);
-    }
-    for (int64_t r = 0; r < collector->base_rows; r++) {
-        components->parents[r] = (uint32_t)r;
-    }
+    (void)collector;
     return ENGRAM_OK;
 }
 
@@ -88,11 +107,13 @@ static void component_offer(void *opaque, const struct engram_candidate *pairs,
                             const double *scores, size_t count, double *limit)
 {
     const struct component_state *state = opaque;
+    const struct engram_component_collector *components = state->components;
     (void)scores;
     (void)limit;
     for (size_t i = 0; i < count; i++) {
-        join(state->components->parents, (uint32_t)state->item->first_query + pairs[i].query,
-             pairs[i].row);
+        join(components->parents,
+             components->queries + (uint32_t)state->item->first_query + pairs[i].query,
+             components->base + pairs[i].row);
     }
 }
 
@@ -100,27 +121,24 @@ static void component_offer(void *opaque, const struct engram_candidate *pairs,
 static bool component_redundant(const struct engram_collector *collector, int64_t query,
                                 int64_t row)
 {
-    uint32_t *parents = ((const struct engram_component_collector *)collector)->parents;
-    return find_root(parents, (uint32_t)query) == find_root(parents, (uint32_t)row);
+    const struct engram_component_collector *components =
+        (const struct engram_component_collector *)collector;
+    uint32_t *parents = components->parents;
+    return find_root(parents, components->queries + (uint32_t)query) ==
+           find_root(parents, components->base + (uint32_t)row);
 }
 
 static enum engram_status component_gather(struct engram_collector *collector,
                                            struct engram_partial *out)
 {
-    const struct engram_component_collector *components =
-        (const struct engram_component_collector *)collector;
+    (void)collector;
     (void)out;
-    for (int64_t r = 0; r < collector->base_rows; r++) {
-        components->component[r] = find_root(components->parents, (uint32_t)r);
-    }
     return ENGRAM_OK;
 }
 
 static void component_close(struct engram_collector *collector)
 {
-    struct engram_component_collector *components = (struct engram_component_collector *)collector;
-    free(components->parents);
-    components->parents = NULL;
+    (void)collector;
 }
 
 const struct engram_collector_ops engram_component_ops = {

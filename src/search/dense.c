@@ -40,8 +40,8 @@ static void dense_cells(void *opaque, size_t query, int64_t first_row, size_t co
 {
     const struct dense_state *state = opaque;
     const struct engram_dense_collector *dense = state->dense;
-    size_t at = ((size_t)state->item->first_query + query) * (size_t)dense->common.base_rows +
-                (size_t)first_row;
+    size_t at =
+        ((size_t)state->item->first_query + query) * dense->values.stride + (size_t)first_row;
     engram_values_put(&dense->values, dense->common.order, at, count, scores);
 }
 

@@ -15,6 +15,7 @@ struct engram_request {
      * no group. Both or neither. */
     const int64_t *base_groups;
     const int64_t *query_groups;
+    const uint8_t *allowed_queries; /* bit r & 7 of byte r >> 3: query row r counts; NULL: all */
     enum engram_filter filter;
     int64_t max_pairs;    /* more pairs end the search with DATA; 0: no limit. Not with a k .. */
     int64_t pairs_before; /* .. so many were found by earlier units */

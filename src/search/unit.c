@@ -321,14 +321,23 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
 }
 
 enum engram_status engram_unit_components(const struct engram_prepared *prepared,
-                                          const struct engram_query_rows *rows,
-                                          const struct engram_request *request, int64_t *component,
+                                          int64_t base_first_row,
+                                          const struct engram_query_rows *queries,
+                                          const struct engram_request *request,
+                                          struct engram_forest *forest,
                                           struct engram_search_stats *stats)
 {
     struct engram_component_collector components = {
-        .common = {.ops = &engram_component_ops, .symmetric = true}, .component = component};
-    set_common(&components.common, prepared, rows->first_row, rows, 0, rows->set.rows, request);
-    return collect(prepared, rows, 0, &components.common, NULL, stats);
+        .common = {.ops = &engram_component_ops},
+        .parents = forest->parents,
+        .queries = (uint32_t)(queries->first_row - forest->first_row),
+        .base = (uint32_t)(base_first_row - forest->first_row)};
+    set_common(&components.common, prepared, base_first_row, queries, 0, queries->set.rows,
+               request);
+    /* An edge has no direction: each pair is looked at once where both are the same rows. */
+    components.common.symmetric =
+        queries->first_row == base_first_row && queries->set.rows == prepared->rows;
+    return collect(prepared, queries, 0, &components.common, NULL, stats);
 }
 
 enum engram_status engram_unit_dense(const struct engram_prepared *prepared,

@@ -30,12 +30,32 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
                                       struct engram_partial *out,
                                       struct engram_search_stats *stats);
 
-/* Rows of one set, prepared and as queries: component[i] becomes the lowest row (within the set)
- * that a chain of pairs within the request's limits connects with row i, or i itself. Takes
- * `request->self` for granted; k is not looked at. Errors: RESOURCE, CANCELLED. */
+/* Rows in trees: what pairs connect. A root is the lowest row of its tree. */
+struct engram_forest {
+    uint32_t *parents; /* [rows] atomic while units run */
+    int64_t first_row; /* global row of row 0 */
+    int64_t rows;
+};
+
+/* Rows of a forest, fewer than 2^32. */
+#define ENGRAM_FOREST_ROWS_MAX ((int64_t)UINT32_MAX)
+
+/* Every row a tree of its own. RESOURCE. */
+enum engram_status engram_forest_create(int64_t first_row, int64_t rows,
+                                        const struct engram_log *log, struct engram_forest *forest);
+void engram_forest_free(struct engram_forest *forest);
+
+/* The lowest row that is connected with row i; both count from the forest's first. */
+int64_t engram_forest_root(const struct engram_forest *forest, int64_t i);
+
+/* Joins the trees of all queries and rows of the prepared set that a pair within the request's
+ * limits connects; both are rows of the forest. Takes `request->self` for granted; k is not looked
+ * at. Errors: RESOURCE, CANCELLED. */
 enum engram_status engram_unit_components(const struct engram_prepared *prepared,
-                                          const struct engram_query_rows *rows,
-                                          const struct engram_request *request, int64_t *component,
+                                          int64_t base_first_row,
+                                          const struct engram_query_rows *queries,
+                                          const struct engram_request *request,
+                                          struct engram_forest *forest,
                                           struct engram_search_stats *stats);
 
 /* The value of every pair of queries [first, last) (checked) and rows of the prepared set, to

@@ -6,7 +6,8 @@
 
 /* An array of values. */
 struct engram_values {
-    void *data; /* float or double */
+    void *data;    /* float or double */
+    size_t stride; /* of a matrix: values from one row to the next */
     bool float32;
     bool similarity;
 };

@@ -1,0 +1,31 @@
+/* How much memory a job may take, and how many rows at a time that allows. */
+#ifndef ENGRAM_JOB_BUDGET_H
+#define ENGRAM_JOB_BUDGET_H
+
+#include "job/plan.h"
+
+/* Bytes per process that a job takes when nobody says: 80 % of the tightest of the cgroup's limit,
+ * SLURM_MEM_PER_NODE or SLURM_MEM_PER_CPU, RLIMIT_AS and the machine's memory, and no more than can
+ * be had now. */
+uint64_t engram_budget_default(int threads);
+
+/* What the parts of a job take, in bytes; UINT64_MAX: more than can be counted. */
+struct engram_demand {
+    uint64_t fixed;       /* whatever the slabs: code, stacks, arenas, buffers, tables of rows */
+    uint64_t answers;     /* kept until they are written */
+    uint64_t block;       /* for answers on their way out, the least .. */
+    uint64_t block_most;  /* .. and what is of use */
+    uint64_t reading;     /* the least that buffers for reading can do with .. */
+    uint64_t stored;      /* .. and what they will hold at the most */
+    uint64_t base_row;    /* a base row in memory: stored, packed, its norms */
+    uint64_t query_row;   /* a query in memory */
+    uint64_t query_state; /* what a search keeps for each query of a unit */
+    bool shared;          /* the queries are the rows of the base, if that is whole */
+};
+
+/* Decides on slabs, units and reading buffers of the plan, whose rows and budget are known, so that
+ * all fits and the least is read; sets smallest_bytes and need_bytes. Where the budget is below the
+ * smallest that works, the slabs are those of the smallest. */
+void engram_budget_divide(const struct engram_demand *demand, struct engram_plan *plan);
+
+#endif

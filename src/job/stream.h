@@ -1,0 +1,38 @@
+/* Base and queries on their way to the search, as many rows at a time as the plan has memory for.
+ *
+ * Slabs of queries come one after another, and for each of them all slabs of the base. A base that
+ * fits whole is read and prepared once; one that does not is read again for every slab of queries,
+ * and what is read again has to be what was read before. Where the queries are the rows of a base
+ * that fits, they are not read at all. Which slabs there are changes no answer. */
+#ifndef ENGRAM_JOB_STREAM_H
+#define ENGRAM_JOB_STREAM_H
+
+#include "job/state.h"
+#include "search/prepared.h"
+
+struct engram_stream;
+
+/* RESOURCE, or as opening a source. `job` is borrowed. */
+enum engram_status engram_stream_open(struct engram_job_state *job, struct engram_stream **stream);
+
+/* The next slab of queries, in job->queries; `*more` false: there is none. The first slab is there
+ * even when it has no rows. Errors: as reading. */
+enum engram_status engram_stream_queries(struct engram_stream *stream, bool *more);
+
+/* The next slab of the base for these queries, prepared, and the request for it; `*prepared` is
+ * NULL after the last. It is the stream's, until the next call. Errors: as reading, as
+ * engram_prepare, and DATA for queries that break a limit. */
+enum engram_status engram_stream_base(struct engram_stream *stream,
+                                      const struct engram_prepared **prepared, int64_t *first_row,
+                                      struct engram_request *request);
+
+/* The same queries once more: the next slab of the base is the first. */
+void engram_stream_again(struct engram_stream *stream);
+
+/* Reads what has not been read yet, for the identity. */
+enum engram_status engram_stream_finish(struct engram_stream *stream);
+
+/* NULL is allowed. */
+void engram_stream_close(struct engram_stream *stream);
+
+#endif

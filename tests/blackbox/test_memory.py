@@ -1,0 +1,117 @@
+"""--memory is a promise on the process's peak, and no budget changes a byte of the result."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+
+from support import binary
+
+ROWS, DIM = 16000, 560  # 36 MB of float32: more than the smallest budgets leave room for
+
+# Runs a command and prints the largest resident size of its process, in KiB.
+MEASURE = """
+import os, sys
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(child, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def content(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def inputs(t):
+    rng = t.random
+    centres = rng.normal(size=(400, DIM))
+    base = centres[rng.integers(400, size=ROWS)] + rng.normal(scale=0.2, size=(ROWS, DIM))
+    base = base.astype(np.float32)
+    base[10] = base[15000]
+    base[20, 5] = np.nan
+    queries = base[rng.integers(ROWS, size=1500)] + np.float32(0.01)
+    labels = [b"" if i % 3 else b"label %d" % (i % 50) for i in range(ROWS)]
+    group = rng.integers(-1, 500, size=ROWS)
+    return t.h5("many.h5", {"train": base, "test": queries, "groups": group,
+                            "labels": np.array(labels)}, {"distance": "angular"},
+                chunks=True)
+
+
+def run(t, budget, source, *arguments):
+    """(exit code, peak in bytes, stderr, result)"""
+    target = t.path("out.h5")
+    if os.path.exists(target):
+        os.unlink(target)
+    command = [str(binary()), "-q", *arguments, source, target]
+    if budget is not None:
+        command[2:2] = ["--memory", str(budget)]
+    done = subprocess.run([sys.executable, "-c", MEASURE, *command], capture_output=True,
+                          text=True, check=False, timeout=300)
+    peak = int(done.stdout or 0) * 1024
+    return done.returncode, peak, done.stderr, content(target) if done.returncode == 0 else None
+
+
+def smallest(t, source, *arguments):
+    code, _, err, _ = run(t, "1M", source, *arguments)
+    t.require(code == 71, f"{arguments}: 1 MiB gave {code}: {err}")
+    found = re.search(r"--memory (\d+)M", err)
+    t.require(found, f"{arguments}: no smallest budget in {err!r}")
+    return int(found.group(1))
+
+
+def jobs():
+    some = ["--query-rows", "0:2500"]
+    return (
+        ("knn", ["-k", "20"]),
+        ("knn self compressed", ["--base", "train", "--self", "--compress", "3", *some]),
+        ("l2 knn by the f32 filter", ["--metric", "l2", "--filter", "f32"]),
+        ("threshold", ["--min-similarity", "0.9", "--base-rows", "0:15000"]),
+        ("self-join", ["--base", "train", "--self", "--min-similarity", "0.97"]),
+        ("groups", ["--base", "train", "--self", "-k", "5", "--exclude-same", "groups", *some]),
+        ("labels", ["--labels", "labels"]),
+        ("components", ["--base", "train", "--self", "--components", "--min-similarity", "0.985",
+                        "--base-rows", "0:14000"]),
+        ("dense", ["--all", "--query-rows", "0:40"]),
+    )
+
+
+def test_budgets(t):
+    source = inputs(t)
+    for label, arguments in jobs():
+        code, _, err, want = run(t, None, source, *arguments)
+        t.require(code == 0, f"{label}: {err}")
+        least = smallest(t, source, *arguments)
+        for budget in (least, least + t.random.integers(1, 16)):
+            code, peak, err, got = run(t, f"{budget}M", source, *arguments)
+            t.require(code == 0, f"{label}, {budget} MiB: {err}")
+            t.check(got == want, f"{label}, {budget} MiB: another result")
+            sanitized = b"__asan_init" in content(binary()) or b"__tsan_init" in content(binary())
+            t.check(sanitized or peak <= budget * 2**20,
+                    f"{label}: {peak / 2**20:.1f} MiB at the peak, {budget} were allowed")
+
+
+def test_one_below_the_smallest(t):
+    source = inputs(t)
+    least = smallest(t, source)
+    code, _, err, _ = run(t, f"{least - 1}M", source)
+    t.check(code == 71 and f"--memory {least}M" in err, f"{least - 1} MiB gave {code}: {err}")
+
+
+def test_inspect_tells(t):
+    source = inputs(t)
+    least = smallest(t, source)
+    run_ = t.run("inspect", "--memory", f"{least}M", source)
+    t.check(run_.code == 0 and "slabs " in run_.out, f"no slabs in {run_.out!r}")
+
+
+def test_defaults_follow_limits(t):
+    """Slurm's word counts when it is the tightest."""
+    source = inputs(t)
+    run_ = t.run("inspect", source, env=dict(os.environ, SLURM_MEM_PER_NODE="90"))
+    t.check("budget of 72" in run_.out, f"80 % of 90 MB: {run_.out!r}")
+    run_ = t.run("inspect", source, env=dict(os.environ, SLURM_MEM_PER_NODE="0"))
+    t.check("slabs " not in run_.out, f"0 is no limit: {run_.out!r}")
