@@ -89,6 +89,14 @@ sanitized_tests() {
     BUILD=build/asan scripts/run-tests.sh
 }
 
+# README's recipes, with the libraries they are about.
+recipes() {
+    build BUILD="$root/gcc" all || return 1
+    scripts/recipes-venv.sh
+    ENGRAM_TEST_RECIPES=1 ENGRAM_BATCH="$PWD/$root/gcc/engram-batch" OMP_WAIT_POLICY=passive \
+        "$(scripts/find-python.sh)" tests/blackbox/run.py -k recipes
+}
+
 step layers scripts/check-layers.sh
 step headers scripts/check-headers.sh
 step format scripts/check-format.sh
@@ -103,6 +111,7 @@ step kernels-gcc-O0 kernel_tests "$root/gcc-O0" "${CC:-cc}" "-O0"
 step kernels-clang-O0 kernel_tests "$root/clang-O0" clang "-O0"
 step avx512-simde env BUILD="$root" scripts/check-avx512-simde.sh
 step neon env BUILD="$root" scripts/check-neon.sh
+step recipes recipes
 step asan sanitized_tests
 step tsan scripts/check-tsan.sh
 step tidy scripts/check-tidy.sh

@@ -1,4 +1,4 @@
-"""Every snippet of README is run as it stands there."""
+"""Every snippet of README is run as it stands there; its recipes by test_recipes.py."""
 
 import os
 import re
@@ -17,6 +17,7 @@ README = ROOT / "README.md"
 def blocks():
     """(language, text) of the fenced blocks, in order."""
     text = README.read_text(encoding="utf-8")
+    text = re.sub(r"^## Recipes\n.*?(?=^## )", "", text, flags=re.MULTILINE | re.DOTALL)
     return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
