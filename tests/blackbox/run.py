@@ -7,8 +7,7 @@
 -j runs so many at once (default: the cores, at most 4; each has its own folder and random numbers).
 --times ends with the processor time of every test, the most expensive first: unlike seconds on the
 clock it does not depend on what else the machine does. ENGRAM_BATCH names the command (default
-build/engram-batch). Data are random: the seed is printed, and the same seed makes the same tests.
-ENGRAM_TEST_LONG=1 makes the sweeps longer that `make test` keeps short."""
+build/engram-batch). Data are random: the seed is printed, and the same seed makes the same tests."""
 
 import argparse
 import importlib

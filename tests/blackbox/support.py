@@ -21,11 +21,6 @@ def binary():
     return str((ROOT / os.environ.get("ENGRAM_BATCH", "build/engram-batch")).resolve())
 
 
-def long_tests():
-    """Are the long forms of random sweeps asked for?"""
-    return os.environ.get("ENGRAM_TEST_LONG") == "1"
-
-
 class Stop(Exception):
     """Ends a test; the reason is recorded already."""
 
