@@ -333,7 +333,7 @@ static void describe_defect(struct walk *walk)
         return;
     }
     if (walk->odd > 1) {
-        snprintf(others, sizeof others, ", and so do not fit %zu more", walk->odd - 1);
+        snprintf(others, sizeof others, ", and %zu more do not fit either", walk->odd - 1);
     }
     if (items->count > 0) {
         snprintf(like, sizeof like,
