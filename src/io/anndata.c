@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define PCA "/obsm/X_pca"
+
 /* Sets that are named in a message. */
 #define NAMED 8
 
@@ -38,6 +40,28 @@ bool engram_layout_is_sparse(const struct engram_layout *layout, const char *pat
     return true;
 }
 
+const char *engram_anndata_refusal(const struct engram_layout *layout, const char *path)
+{
+    char name[256];
+    int length = snprintf(name, sizeof name, "/%s/", path + strspn(path, "/"));
+
+    if (engram_layout_is_sparse(layout, path)) {
+        return "is a sparse matrix, which cannot be searched; store it dense (AnnData: "
+               ".toarray()), or search an embedding of it";
+    }
+    if (!layout->anndata || !starts_with(name, "/obsm/") || strcmp(name, "/obsm/") == 0 ||
+        (size_t)length >= sizeof name) {
+        return NULL;
+    }
+    for (size_t i = 0; i < layout->count; i++) {
+        if (starts_with(layout->datasets[i].path, name) && layout->datasets[i].rank == 1) {
+            return "is a table with a dataset for each column (a DataFrame), which cannot be "
+                   "searched; store it as one array (.to_numpy())";
+        }
+    }
+    return NULL;
+}
+
 /* How many sets obsm holds, those named X_* first; `*first` is the first of them. */
 static size_t count_sets(const struct engram_layout *layout, const char *prefix,
                          const struct engram_dataset_info **first)
@@ -57,7 +81,7 @@ static size_t count_sets(const struct engram_layout *layout, const char *prefix,
 
 const struct engram_dataset_info *engram_anndata_vectors(const struct engram_layout *layout)
 {
-    const struct engram_dataset_info *pca = engram_layout_find(layout, "/obsm/X_pca");
+    const struct engram_dataset_info *pca = engram_layout_find(layout, PCA);
     const struct engram_dataset_info *x = engram_layout_find(layout, "/X");
     const struct engram_dataset_info *first = NULL;
     const struct engram_dataset_info *any = NULL;
@@ -66,7 +90,7 @@ const struct engram_dataset_info *engram_anndata_vectors(const struct engram_lay
         return pca;
     }
     size_t named = count_sets(layout, "/obsm/X_", &first);
-    if (layout->truncated || named > 1) {
+    if (layout->truncated || named > 1 || engram_anndata_refusal(layout, PCA) != NULL) {
         return NULL;
     }
     if (named == 1) {
@@ -105,7 +129,11 @@ const char *engram_anndata_explain(const struct engram_layout *layout, char *tex
     size_t named = 0;
 
     text[0] = '\0';
-    add(&line, "it is AnnData without obsm/X_pca");
+    if (engram_anndata_refusal(layout, PCA) != NULL) {
+        add(&line, "it is AnnData whose obsm/X_pca %s", engram_anndata_refusal(layout, PCA));
+    } else {
+        add(&line, "it is AnnData without obsm/X_pca");
+    }
     for (size_t i = 0; i < layout->count && named < NAMED; i++) {
         const struct engram_dataset_info *dataset = &layout->datasets[i];
         if (is_set(dataset) && starts_with(dataset->path, prefix)) {
@@ -118,6 +146,8 @@ const char *engram_anndata_explain(const struct engram_layout *layout, char *tex
     }
     if (sets > 0 && is_set(x)) {
         add(&line, ", and X itself");
+    } else if (is_set(x)) {
+        add(&line, "; it has X");
     }
     if (engram_layout_is_sparse(layout, "/X")) {
         add(&line, "; X is a sparse matrix, which cannot be searched: compute an embedding "

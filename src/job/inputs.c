@@ -74,7 +74,7 @@ static enum engram_status look_up(const struct engram_job_options *options,
 {
     enum engram_status status = engram_layout_add(&file->layout, file->path, name, &options->log);
 
-    if (status != ENGRAM_OK || engram_layout_is_sparse(&file->layout, name)) {
+    if (status != ENGRAM_OK || engram_anndata_refusal(&file->layout, name) != NULL) {
         return status;
     }
     return engram_layout_items(&file->layout, file->path, name, options->leaf, &options->log);
@@ -129,7 +129,7 @@ static enum engram_status choose(const struct engram_job_options *options,
     if (engram_is_file(set)) {
         return open_file(options, inputs, set, &choice->file);
     }
-    if (engram_layout_is_sparse(&input->layout, set)) {
+    if (engram_anndata_refusal(&input->layout, set) != NULL) {
         choice->file = input;
         choice->dataset = set; /* by_choice refuses it by name */
         return ENGRAM_OK;
@@ -219,11 +219,11 @@ static enum engram_status by_choice(const struct engram_job_options *options,
     if (status != ENGRAM_OK) {
         return status;
     }
-    if (set->dataset == NULL && engram_layout_is_sparse(&set->file->layout, choice->dataset)) {
-        return engram_fail(&options->log, ENGRAM_ERR_DATA,
-                           "%s: %s: is a sparse matrix, which cannot be searched; store it dense "
-                           "(AnnData: .toarray()), or search an embedding of it",
-                           choice->file->path, choice->dataset);
+    const char *refusal =
+        set->dataset != NULL ? NULL : engram_anndata_refusal(&set->file->layout, choice->dataset);
+    if (refusal != NULL) {
+        return engram_fail(&options->log, ENGRAM_ERR_DATA, "%s: %s: %s", choice->file->path,
+                           choice->dataset, refusal);
     }
     if (set->dataset == NULL) {
         return engram_fail(&options->log, ENGRAM_ERR_NO_INPUT, "%s: %s: no such dataset; %s",

@@ -83,6 +83,20 @@ def test_sparse_x(t):
     expect(t, "a sparse member of obsm", path, h5py.File(path, "r")["obsm/X_pca"][()])
 
 
+def test_table_in_obsm(t):
+    """A DataFrame is a group with a dataset for each column; X does not silently stand in for it."""
+    x = t.gaussian(30, 4)
+    path = modern(t.path("t.h5ad"), NAMES, {}, x=x)
+    with h5py.File(path, "a") as f:
+        f["obsm/X_pca/_index"] = NAMES
+        for name in "abc":
+            f["obsm/X_pca/" + name] = t.gaussian(30, 1)[:, 0]
+    t.fails(64, ["obsm/X_pca", "table", "it has X"], path, t.path("out.h5"))
+    for name in ("obsm/X_pca", "/obsm/X_pca", f"{path}::obsm/X_pca"):
+        t.fails(65, ["obsm/X_pca", "table"], "--base", name, path, t.path("out.h5"))
+    expect(t, "chosen", path, x, "--base", "X")
+
+
 def test_legacy(t):
     pca, umap = t.gaussian(30, 7), t.gaussian(30, 2, np.float64)
     half = t.gaussian(30, 3).astype(np.float16)
