@@ -6,8 +6,8 @@
 #include "job/inputs.h"
 
 /* Fills has_truth, the recalls and what explains the differences when the queries' file holds
- * /neighbors (and /distances) for them. Recall by distance counts answers no farther than the k-th of the
- * truth, 1e-3 relative, as ann-benchmarks does. Without a truth nothing is filled in. */
+ * /neighbors (and /distances) for them. Recall by distance counts answers no farther than the k-th
+ * of the truth, 1e-3 relative, as ann-benchmarks does. Without a truth nothing is filled in. */
 enum engram_status engram_truth_recall(const struct engram_inputs *inputs,
                                        const struct engram_result_info *info,
                                        struct engram_result *result,
