@@ -107,6 +107,7 @@ static enum engram_status prepare(struct engram_stream *stream, struct engram_re
     options.max_distance = request->max_key;
     options.min_similarity = request->min_score;
     options.self = request->self;
+    options.expected_rows = (int64_t)job->plan.base_rows;
     options.expected_queries =
         stream->whole ? (int64_t)job->plan.query_rows : job->queries.set.rows;
     /* AUTO leaves the choice between filters to a look at the data. */
