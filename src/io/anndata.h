@@ -15,7 +15,8 @@
 bool engram_anndata_has_obs_rows(const struct engram_dataset_info *dataset);
 
 /* The set that such a file stands for: obsm/X_pca; else the only obsm/X_*; else, when obsm holds no
- * set at all, X. NULL when obsm/X_pca is there in a form that cannot be searched, and when that decides nothing; engram_anndata_explain says why. */
+ * set at all, X. NULL when obsm/X_pca is there in a form that cannot be searched, and when that
+ * decides nothing; engram_anndata_explain says why. */
 const struct engram_dataset_info *engram_anndata_vectors(const struct engram_layout *layout);
 
 /* One line: why there is no such set, and what to name instead. Returns `text`. */
