@@ -265,10 +265,10 @@ def test_help_and_version(t):
     run = t.run("--help")
     t.check(run.code == 0 and run.err == "", f"{run}")
     for name in ("--metric", "--max-distance", "--min-similarity", "--base", "--queries", "-k",
-                 "--self", "--ids", "--compress", "--threads", "--isa", "--filter", "--force",
+                 "--memory", "--self", "--ids", "--compress", "--threads", "--isa", "--filter", "--force",
                  "--stats", "inspect", "show", "verify"):
         t.check(name in run.out, f"--help does not list {name}")
-    for later in ("--shard", "--memory", "--from-scratch"):
+    for later in ("--shard", "--from-scratch"):
         t.check(later not in run.out, f"--help lists {later}, which is not there yet")
     for command in ("inspect", "show", "verify"):
         run = t.run(command, "--help")
@@ -287,6 +287,7 @@ def test_mistakes(t):
     for name, values in (
         ("-k", ("0", "-1", "1x", "", "1.5", "0x10", "99999999999999999999", " 3")),
         ("--threads", ("0", "-2", "two", "", "99999999999")),
+        ("--memory", ("0", "-1G", "4X", "", "4GG", "G", "nan", "99999999999999999999T")),
         ("--compress", ("10", "-1", "x", "")),
         ("--max-distance", ("x", "", "nan", "1,5")),
         ("--min-similarity", ("x", "", "nan")),
@@ -306,8 +307,7 @@ def test_mistakes(t):
 def test_options_of_later_versions_are_refused_by_name(t):
     path = t.h5("one.h5", {"x": t.gaussian(10, 3)})
     out = t.path("out.h5")
-    for arguments in (["--components"], ["--memory", "1G"],
-                      ["--shard", "1/2"], ["--from-scratch"]):
+    for arguments in (["--shard", "1/2"], ["--from-scratch"]):
         t.fails(64, arguments[0], *arguments, path, out)
     run = t.run("merge", path, out)
     t.check(run.code == 64 and "merge" in run.err, f"{run}")
