@@ -12,10 +12,12 @@
 void engram_stage_tell(void *context, uint64_t done, uint64_t total)
 {
     const struct engram_stage_progress *stage = context;
+    uint64_t all = stage->before + done;
     (void)total;
+    /* A dense job reads more often than can be said at its start. */
     if (stage->options->progress != NULL) {
         stage->options->progress(stage->options->progress_context, stage->stage,
-                                 stage->before + done, stage->total);
+                                 all < stage->total ? all : stage->total, stage->total);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/size.h"
 #include "job/sets.h"
 #include "job/spooling.h"
 #include "kernels/kernels.h"
@@ -88,6 +89,20 @@ static enum engram_status compute(struct engram_job_state *job)
     }
 }
 
+/* Rows that will be read: a base that does not fit, once for every slab of queries. */
+static uint64_t rows_to_read(const struct engram_job_state *job)
+{
+    const struct engram_plan *plan = &job->plan;
+    uint64_t slab = (uint64_t)plan->query_slab_rows;
+    uint64_t times = 1;
+    if (plan->base_slab_rows != INT64_MAX && plan->query_slab_rows != INT64_MAX) {
+        times = (plan->query_rows + slab - 1) / slab;
+    }
+    bool borrowed = plan->base_slab_rows == INT64_MAX && engram_inputs_shared(&job->inputs);
+    return engram_saturating_add(engram_saturating_mul(plan->base_rows, times),
+                                 borrowed ? 0 : plan->query_rows);
+}
+
 static void start_report(struct engram_job_state *job)
 {
     const struct engram_inputs *inputs = &job->inputs;
@@ -108,10 +123,8 @@ static void start_report(struct engram_job_state *job)
     report->search.filter = job->plan.filter;
     (void)engram_set_name(&inputs->base, job->base_name, sizeof job->base_name);
     (void)engram_set_name(&inputs->queries, job->query_name, sizeof job->query_name);
-    job->reading = (struct engram_stage_progress){
-        job->options, ENGRAM_STAGE_READ, 0,
-        (uint64_t)report->base_count +
-            (engram_inputs_shared(inputs) ? 0 : (uint64_t)report->query_count)};
+    job->reading =
+        (struct engram_stage_progress){job->options, ENGRAM_STAGE_READ, 0, rows_to_read(job)};
     job->searching =
         (struct engram_stage_progress){job->options, ENGRAM_STAGE_SEARCH, 0, job->plan.pairs};
 }
