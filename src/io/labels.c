@@ -354,7 +354,7 @@ enum engram_status engram_labels_read_file(const char *path, const struct engram
     if (status != ENGRAM_OK) {
         return status;
     }
-    int64_t *first = malloc(((size_t)ids->count + 1) * sizeof *first);
+    int64_t *first = calloc((size_t)ids->count + 1, sizeof *first);
     if (first == NULL || !make_codes(labels, ids->count) || !index_ids(&file, first) ||
         !open_names(&file.names, &labels->names)) {
         status = no_memory(log);

@@ -91,7 +91,7 @@ static enum engram_status load_entries(struct engram_result *result, int64_t fir
         free(result->rows);
         free(result->values);
         result->room = 0;
-        result->rows = malloc((size_t)(paired ? count * width : width) * sizeof *result->rows);
+        result->rows = calloc((size_t)(paired ? count * width : width), sizeof *result->rows);
         result->values = malloc((size_t)(count * width) * sizeof *result->values);
         if (result->rows == NULL || result->values == NULL) {
             return engram_fail(&result->log, ENGRAM_ERR_RESOURCE, "out of memory");

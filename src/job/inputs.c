@@ -45,7 +45,7 @@ static enum engram_status open_file(const struct engram_job_options *options,
                                     struct engram_input_file **file)
 {
     for (int i = 0; i < inputs->file_count; i++) {
-        if (same_file(inputs->files[i].path, path)) {
+        if (inputs->files[i].path != NULL && same_file(inputs->files[i].path, path)) {
             *file = &inputs->files[i];
             return ENGRAM_OK;
         }

@@ -70,7 +70,7 @@ static double row_norm(const struct engram_set *set, const void *row)
 
 static void take_rows(const struct engram_set *set, struct notes *notes, struct engram_look *look)
 {
-    for (int64_t r = 0; r < set->rows && notes->rows < BLOCKS * BLOCK_ROWS; r++) {
+    for (int64_t r = 0; r < set->rows && notes->rows < (int64_t)BLOCKS * BLOCK_ROWS; r++) {
         const unsigned char *row = (const unsigned char *)set->data + (size_t)r * set->stride;
         double norm = row_norm(set, row);
         notes->hashes[notes->rows++] =

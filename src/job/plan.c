@@ -91,7 +91,7 @@ static uint64_t answer_bytes(const struct engram_inputs *inputs, const struct en
         return engram_saturating_mul(plan->query_rows, 2 * sizeof(uint32_t) + sizeof(int64_t));
     default:
         if (engram_plan_spools(inputs)) {
-            return engram_saturating_mul(plan->query_rows, 3 * 8);
+            return engram_saturating_mul(plan->query_rows, 3 * sizeof(int64_t));
         }
         return engram_saturating_mul(
             plan->query_rows,
@@ -119,7 +119,7 @@ static uint64_t reading_bytes(const struct engram_set_ref *set)
     if (dataset->storage == ENGRAM_STORAGE_CHUNKED) {
         uint64_t chunk = engram_saturating_mul((uint64_t)dataset->chunk[0],
                                                dataset->rank > 1 ? (uint64_t)dataset->chunk[1] : 1);
-        bytes = engram_saturating_add(bytes, engram_saturating_mul(chunk, 4 * 8));
+        bytes = engram_saturating_add(bytes, engram_saturating_mul(chunk, 4 * sizeof(double)));
     }
     return bytes;
 }

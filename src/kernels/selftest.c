@@ -346,7 +346,12 @@ static bool products_good(const struct engram_kernels *set)
     struct engram_f32_products args = {rows, HEIGHT, LENGTH, axes, GROUPED, LENGTH};
     engram_kernels_portable.f32_products(&args, expected);
     set->f32_products(&args, out);
-    return memcmp(out, expected, sizeof out) == 0;
+    for (size_t i = 0; i < sizeof out / sizeof out[0]; i++) {
+        if (!(out[i] == expected[i])) {
+            return false;
+        }
+    }
+    return true;
 }
 
 #define BYTES ((size_t)35) /* more than a run of 8-bit counts */
@@ -370,6 +375,7 @@ static bool bits_good(const struct engram_kernels *set, enum engram_bit_op op)
         return false;
     }
     memset(&answer.sum, 0, sizeof answer.sum);
+    memset(strip, 0, sizeof strip);
     set_live(&answer, &state);
     for (size_t i = 0; i < BYTES * width; i++) {
         uint8_t byte = i % width == 0 ? 0xff : (uint8_t)next(&state);

@@ -122,7 +122,7 @@ enum engram_status engram_search_knn(const struct engram_prepared *prepared,
     if (status == ENGRAM_OK || status == ENGRAM_ERR_RESOURCE) {
         fenv_t saved;
         engram_fp_enter(&saved); /* keys may be denormal */
-        for (int64_t q = 0; q < rows.set.rows; q++) {
+        for (int64_t q = 0; neighbors != NULL && q < rows.set.rows; q++) {
             fill_row(&found, q, options->k, neighbors, distances, counts);
         }
         engram_fp_leave(&saved);
@@ -189,7 +189,7 @@ static enum engram_status components_of(const struct engram_prepared *prepared,
     if (status == ENGRAM_OK) {
         status = engram_unit_components(prepared, rows->first_row, rows, request, &forest, stats);
     }
-    for (int64_t r = 0; status == ENGRAM_OK && r < rows->set.rows; r++) {
+    for (int64_t r = 0; status == ENGRAM_OK && component != NULL && r < rows->set.rows; r++) {
         component[r] = engram_forest_root(&forest, r);
     }
     engram_forest_free(&forest);

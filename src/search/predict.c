@@ -47,7 +47,8 @@ static double rescore_cost(const struct engram_predictor *p)
 /* Tile and survivors for rows of `dim` codes. */
 static double coded_cost(const struct engram_predictor *p, size_t dim, double share)
 {
-    return p->prepared->kernels->int_cost * (double)((dim + 3) / 4 * 4) + element_cost(p) / 2 +
+    const size_t coded = (dim + 3) / 4 * 4;
+    return p->prepared->kernels->int_cost * (double)coded + element_cost(p) / 2 +
            share * rescore_cost(p) + PACK_COST * (double)dim / p->queries;
 }
 
