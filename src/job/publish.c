@@ -63,6 +63,25 @@ enum engram_status engram_publication_step(const struct engram_publication *p, i
     return cancelled ? ENGRAM_ERR_CANCELLED : ENGRAM_OK;
 }
 
+enum engram_status engram_publication_blocks(const struct engram_publication *p, int64_t block,
+                                             engram_publication_block_fn write)
+{
+    int64_t at = 0;
+    enum engram_status status = ENGRAM_OK;
+    for (int64_t i = 0; status == ENGRAM_OK && i < p->answers->count; i++) {
+        const struct engram_partial *part = &p->answers->parts[i];
+        for (int64_t q = 0; status == ENGRAM_OK && q < part->queries; q += block) {
+            int64_t last = q + block < part->queries ? q + block : part->queries;
+            status = write(p, part, q, last, at);
+            at += last - q;
+            if (status == ENGRAM_OK) {
+                status = engram_publication_step(p, at);
+            }
+        }
+    }
+    return status;
+}
+
 static enum engram_status write_set_attributes(struct engram_output *output, const char *role,
                                                const struct engram_set_ref *set)
 {

@@ -61,4 +61,12 @@ void engram_publication_missing(const struct engram_publication *p, int64_t at);
 /* Progress, in queries, and cancellation between blocks. */
 enum engram_status engram_publication_step(const struct engram_publication *p, int64_t done);
 
+/* Writes the answers of all partials in blocks of at most `block` queries: rows [first, last) of
+ * one part, at row `at` of the result. */
+typedef enum engram_status (*engram_publication_block_fn)(const struct engram_publication *p,
+                                                          const struct engram_partial *part,
+                                                          int64_t first, int64_t last, int64_t at);
+enum engram_status engram_publication_blocks(const struct engram_publication *p, int64_t block,
+                                             engram_publication_block_fn write);
+
 #endif

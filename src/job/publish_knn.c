@@ -58,20 +58,7 @@ static enum engram_status write(struct engram_publication *p)
 {
     const int64_t width = p->inputs->k;
     const int64_t block = ENGRAM_PUBLISH_CELLS / width > 0 ? ENGRAM_PUBLISH_CELLS / width : 1;
-    int64_t at = 0;
-    enum engram_status status = ENGRAM_OK;
-    for (int64_t i = 0; status == ENGRAM_OK && i < p->answers->count; i++) {
-        const struct engram_partial *part = &p->answers->parts[i];
-        for (int64_t q = 0; status == ENGRAM_OK && q < part->queries; q += block) {
-            int64_t last = q + block < part->queries ? q + block : part->queries;
-            status = write_block(p, part, q, last, at);
-            at += last - q;
-            if (status == ENGRAM_OK) {
-                status = engram_publication_step(p, at);
-            }
-        }
-    }
-    return status;
+    return engram_publication_blocks(p, block, write_block);
 }
 
 const struct engram_publication_kind engram_publication_knn = {declare, write};
