@@ -1,0 +1,441 @@
+#define _GNU_SOURCE
+#include "job/journal_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/endian.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "io/tempfile.h"
+
+#define FORMAT_VERSION 1
+static const unsigned char MAGIC[8] = {'E', 'N', 'G', 'R', 'A', 'M', 'J', '\n'};
+
+static uint64_t round_up(uint64_t bytes)
+{
+    return (bytes + RECORD_BYTES - 1) / RECORD_BYTES * RECORD_BYTES;
+}
+
+uint64_t engram_record_span(const struct engram_record *record)
+{
+    return RECORD_BYTES + round_up(record->bytes);
+}
+
+enum engram_status engram_journal_failure(const struct engram_journal *journal, const char *what)
+{
+    int error = errno;
+    if (engram_errno_is_full(error)) {
+        return engram_fail(&journal->log, ENGRAM_ERR_IO,
+                           "%s: cannot be written: %s; make room and run the same command again",
+                           journal->path, strerror(error));
+    }
+    return engram_fail(&journal->log, ENGRAM_ERR_IO, "%s: %s: %s", journal->path, what,
+                       strerror(error));
+}
+
+static enum engram_status no_memory(const struct engram_log *log)
+{
+    return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for the checkpoint");
+}
+
+/* ---- header and owner */
+
+bool engram_journal_write_owner(struct engram_journal *journal, int fd)
+{
+    unsigned char bytes[ENGRAM_OWNER_BYTES];
+    journal->owner.heartbeat = (uint64_t)time(NULL);
+    engram_owner_encode(&journal->owner, bytes);
+    return engram_write_at(fd, bytes, sizeof bytes, OWNER);
+}
+
+bool engram_journal_write_header(struct engram_journal *journal, int fd)
+{
+    unsigned char bytes[OWNER] = {0};
+    size_t length = strlen(journal->identity);
+    memcpy(bytes, MAGIC, sizeof MAGIC);
+    engram_store64le(bytes + 8, FORMAT_VERSION);
+    engram_store64le(bytes + 16, length);
+    memcpy(bytes + IDENTITY, journal->identity, length);
+    engram_store64le(bytes + HEADER_SUM, engram_hash64(bytes, HEADER_SUM, 0));
+    return engram_journal_write_owner(journal, fd) && engram_write_at(fd, bytes, sizeof bytes, 0);
+}
+
+static enum engram_status refuse(const struct engram_journal *journal, const char *why)
+{
+    return engram_fail(&journal->log, ENGRAM_ERR_CANT_CREATE,
+                       "%s: %s; use --from-scratch to drop it, or name another OUTPUT",
+                       journal->path, why);
+}
+
+/* Whether the header is one of ours and of this job. */
+static enum engram_status check_header(const struct engram_journal *journal)
+{
+    unsigned char bytes[OWNER];
+    if (!engram_read_at(journal->fd, bytes, sizeof bytes, 0)) {
+        return engram_journal_failure(journal, "cannot be read");
+    }
+    if (memcmp(bytes, MAGIC, sizeof MAGIC) != 0) {
+        return refuse(journal, "is no checkpoint of engram-batch");
+    }
+    if (engram_load64le(bytes + 8) != FORMAT_VERSION) {
+        return refuse(journal, "is a checkpoint of another version of engram-batch");
+    }
+    uint64_t length = engram_load64le(bytes + 16);
+    if (engram_load64le(bytes + HEADER_SUM) != engram_hash64(bytes, HEADER_SUM, 0) ||
+        length > IDENTITY_MAX) {
+        return refuse(journal, "is a damaged checkpoint");
+    }
+    if (length != strlen(journal->identity) ||
+        memcmp(bytes + IDENTITY, journal->identity, length) != 0) {
+        return refuse(journal, "is the checkpoint of a job with other options or inputs");
+    }
+    return ENGRAM_OK;
+}
+
+void engram_journal_sync_folder(const struct engram_journal *journal)
+{
+    char *copy = strdup(journal->path);
+    int fd = copy == NULL ? -1 : open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd);
+        (void)close(fd);
+    }
+    free(copy);
+}
+
+/* ---- the list of records */
+
+static bool replaces(const struct engram_record *newer, const struct engram_record *older)
+{
+    if (newer->kind != older->kind) {
+        return false;
+    }
+    switch (newer->kind) {
+    case ENGRAM_RECORD_STATE:
+        return true;
+    case ENGRAM_RECORD_PARTIAL:
+        return newer->queries[0] == older->queries[0] && newer->queries[1] == older->queries[1];
+    default:
+        return false;
+    }
+}
+
+enum engram_status engram_journal_list(struct engram_journal *journal,
+                                       const struct engram_record *record)
+{
+    if (journal->count == journal->room) {
+        size_t room = journal->room == 0 ? 64 : 2 * journal->room;
+        struct engram_record *more = reallocarray(journal->records, room, sizeof *more);
+        if (more == NULL) {
+            return no_memory(&journal->log);
+        }
+        journal->records = more;
+        journal->room = room;
+    }
+    bool may_replace = record->kind == ENGRAM_RECORD_PARTIAL || record->kind == ENGRAM_RECORD_STATE;
+    for (size_t i = journal->count; may_replace && i-- > 0;) {
+        if (replaces(record, &journal->records[i])) {
+            uint64_t span = engram_record_span(&journal->records[i]);
+            journal->useful -= span;
+            journal->useless += span;
+            memmove(&journal->records[i], &journal->records[i + 1],
+                    (journal->count - i - 1) * sizeof *journal->records);
+            journal->count--;
+            break; /* there is at most one */
+        }
+    }
+    journal->records[journal->count++] = *record;
+    journal->useful += engram_record_span(record);
+    return ENGRAM_OK;
+}
+
+void engram_record_encode(const struct engram_record *record, uint64_t hash,
+                          unsigned char bytes[RECORD_BYTES])
+{
+    engram_store64le(bytes, RECORD_MAGIC ^ (uint64_t)record->kind << 56);
+    engram_store64le(bytes + 8, (uint64_t)record->queries[0]);
+    engram_store64le(bytes + 16, (uint64_t)record->queries[1]);
+    engram_store64le(bytes + 24, (uint64_t)record->base[0]);
+    engram_store64le(bytes + 32, (uint64_t)record->base[1]);
+    engram_store64le(bytes + 40, record->bytes);
+    engram_store64le(bytes + 48, hash);
+    engram_store64le(bytes + 56, engram_hash64(bytes, 56, 0));
+}
+
+static bool decode_record(const unsigned char bytes[RECORD_BYTES], struct engram_record *record,
+                          uint64_t *hash)
+{
+    uint64_t magic = engram_load64le(bytes);
+    if (engram_load64le(bytes + 56) != engram_hash64(bytes, 56, 0) ||
+        (magic & UINT64_C(0xffffffffffffff)) != RECORD_MAGIC) {
+        return false;
+    }
+    *record = (struct engram_record){
+        .kind = (enum engram_record_kind)(magic >> 56),
+        .queries = {(int64_t)engram_load64le(bytes + 8), (int64_t)engram_load64le(bytes + 16)},
+        .base = {(int64_t)engram_load64le(bytes + 24), (int64_t)engram_load64le(bytes + 32)},
+        .bytes = engram_load64le(bytes + 40),
+    };
+    *hash = engram_load64le(bytes + 48);
+    return true;
+}
+
+static bool all_zero(const unsigned char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (bytes[i] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The payload's hash; false when it cannot be read. */
+static bool hash_payload(const struct engram_journal *journal, const struct engram_record *record,
+                         uint64_t *hash)
+{
+    *hash = 0;
+    for (uint64_t at = 0; at < record->bytes; at += BLOCK_BYTES) {
+        size_t bytes =
+            record->bytes - at < BLOCK_BYTES ? (size_t)(record->bytes - at) : BLOCK_BYTES;
+        if (!engram_read_at(journal->fd, journal->block, bytes, (off_t)(record->offset + at))) {
+            return false;
+        }
+        *hash = engram_hash64(journal->block, bytes, *hash);
+    }
+    return true;
+}
+
+/* Lists the records of the file and cuts off a torn tail. What a killed process leaves is a payload
+ * without a header (zeros); what a loss of power leaves is a last record that does not check. */
+static enum engram_status scan(struct engram_journal *journal)
+{
+    struct stat info;
+    uint64_t at = HEADER_BYTES;
+    enum engram_status status = ENGRAM_OK;
+
+    if (fstat(journal->fd, &info) != 0) {
+        return engram_journal_failure(journal, "cannot be read");
+    }
+    uint64_t size = (uint64_t)info.st_size;
+    while (status == ENGRAM_OK && at < size && size - at >= RECORD_BYTES) {
+        unsigned char bytes[RECORD_BYTES];
+        struct engram_record record;
+        uint64_t wanted;
+        uint64_t found;
+        if (!engram_read_at(journal->fd, bytes, sizeof bytes, (off_t)at)) {
+            return engram_journal_failure(journal, "cannot be read");
+        }
+        if (!decode_record(bytes, &record, &wanted)) {
+            if (!all_zero(bytes, sizeof bytes)) {
+                return refuse(journal, "is a damaged checkpoint");
+            }
+            break;
+        }
+        record.offset = at + RECORD_BYTES;
+        if (record.bytes > size || record.offset + record.bytes > size) {
+            break;
+        }
+        if (!hash_payload(journal, &record, &found)) {
+            return engram_journal_failure(journal, "cannot be read");
+        }
+        if (found != wanted) {
+            if (at + engram_record_span(&record) < size) {
+                return refuse(journal, "is a damaged checkpoint");
+            }
+            break;
+        }
+        status = engram_journal_list(journal, &record);
+        at += engram_record_span(&record);
+    }
+    journal->end = at;
+    if (status == ENGRAM_OK && ftruncate(journal->fd, (off_t)at) != 0) {
+        return engram_journal_failure(journal, "cannot be written");
+    }
+    return status;
+}
+
+/* ---- opening */
+
+/* Whether the open file is still the one under its name: its owner may have removed it while we
+ * waited for nothing. */
+static bool still_there(const struct engram_journal *journal)
+{
+    struct stat opened;
+    struct stat named;
+    return fstat(journal->fd, &opened) == 0 && lstat(journal->path, &named) == 0 &&
+           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
+static enum engram_status busy(const struct engram_journal *journal,
+                               const struct engram_owner *owner, bool known)
+{
+    char who[512] = "another process";
+    if (known) {
+        (void)snprintf(who, sizeof who, "process %" PRIu64 " on %s%s%s", owner->process,
+                       owner->host, owner->job[0] != '\0' ? ", job " : "", owner->job);
+    }
+    return engram_fail(&journal->log, ENGRAM_ERR_CANT_CREATE,
+                       "%s: %s is at work on this OUTPUT; wait for it, or name another OUTPUT",
+                       journal->path, who);
+}
+
+/* Opens and locks the file. `*fresh`: it is empty. */
+static enum engram_status acquire(struct engram_journal *journal, bool create, bool *fresh)
+{
+    for (int attempt = 0; attempt < 100; attempt++) {
+        unsigned char bytes[ENGRAM_OWNER_BYTES];
+        struct engram_owner owner;
+        struct stat info;
+        int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | (create ? O_CREAT : 0);
+        journal->fd = open(journal->path, flags, 0600);
+        if (journal->fd < 0) {
+            enum engram_status status = errno == EACCES || errno == EPERM ? ENGRAM_ERR_PERMISSION
+                                        : errno == ENOSPC || errno == EDQUOT || errno == EIO
+                                            ? ENGRAM_ERR_IO
+                                            : ENGRAM_ERR_CANT_CREATE;
+            if (errno == ENOENT && !create) {
+                return ENGRAM_OK;
+            }
+            return engram_fail(&journal->log, status, "%s: cannot be opened: %s", journal->path,
+                               strerror(errno));
+        }
+        enum engram_lock lock = engram_owner_lock(journal->fd);
+        if (fstat(journal->fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+            return refuse(journal, "is no regular file");
+        }
+        bool known = info.st_size >= HEADER_BYTES &&
+                     engram_read_at(journal->fd, bytes, sizeof bytes, OWNER) &&
+                     engram_owner_decode(bytes, &owner);
+        if (lock == ENGRAM_LOCK_TAKEN) {
+            return busy(journal, &owner, known);
+        }
+        if (still_there(journal)) {
+            if (known &&
+                engram_owner_lives(&owner, lock == ENGRAM_LOCK_HELD, ENGRAM_OWNER_SECONDS)) {
+                return busy(journal, &owner, true);
+            }
+            *fresh = info.st_size < HEADER_BYTES;
+            return ENGRAM_OK;
+        }
+        (void)close(journal->fd);
+        journal->fd = -1;
+    }
+    return refuse(journal, "comes and goes");
+}
+
+static enum engram_status start(struct engram_journal *journal,
+                                const struct engram_journal_options *options)
+{
+    bool fresh = false;
+    enum engram_status status = acquire(journal, !options->existing_only, &fresh);
+    if (status != ENGRAM_OK || journal->fd < 0) {
+        return status;
+    }
+    if (!fresh && !options->from_scratch) {
+        status = check_header(journal);
+        if (status == ENGRAM_OK) {
+            status = scan(journal);
+        }
+        if (status == ENGRAM_OK && !engram_journal_write_owner(journal, journal->fd)) {
+            status = engram_journal_failure(journal, "cannot be written");
+        }
+        return status;
+    }
+    journal->end = HEADER_BYTES;
+    if (ftruncate(journal->fd, 0) != 0 || !engram_journal_write_header(journal, journal->fd)) {
+        return engram_journal_failure(journal, "cannot be written");
+    }
+    engram_journal_sync_folder(journal);
+    return ENGRAM_OK;
+}
+
+enum engram_status engram_journal_open(const struct engram_journal_options *options,
+                                       struct engram_journal **journal)
+{
+    struct engram_journal *opened = calloc(1, sizeof *opened);
+    *journal = NULL;
+    if (opened == NULL) {
+        return no_memory(&options->log);
+    }
+    opened->fd = -1;
+    opened->log = options->log;
+    opened->block = malloc(BLOCK_BYTES);
+    opened->identity = strdup(options->identity);
+    if (asprintf(&opened->path, "%s" ENGRAM_JOURNAL_SUFFIX, options->output) < 0) {
+        opened->path = NULL;
+    }
+    enum engram_status status = ENGRAM_OK;
+    if (opened->block == NULL || opened->identity == NULL || opened->path == NULL) {
+        status = no_memory(&options->log);
+    } else if (strlen(opened->identity) > IDENTITY_MAX) {
+        status = engram_fail(&options->log, ENGRAM_ERR_INTERNAL, "the job's identity is too long");
+    } else {
+        engram_owner_self(&opened->owner);
+        status = start(opened, options);
+    }
+    if (status != ENGRAM_OK || opened->fd < 0) {
+        engram_journal_close(opened, false);
+        return status;
+    }
+    *journal = opened;
+    return ENGRAM_OK;
+}
+
+/* ---- reading */
+
+size_t engram_journal_count(const struct engram_journal *journal)
+{
+    return journal->count;
+}
+
+const struct engram_record *engram_journal_record(const struct engram_journal *journal, size_t i)
+{
+    return &journal->records[i];
+}
+
+uint64_t engram_journal_bytes(const struct engram_journal *journal)
+{
+    return journal->useful;
+}
+
+enum engram_status engram_journal_read(const struct engram_journal *journal,
+                                       const struct engram_record *record, uint64_t first,
+                                       size_t bytes, void *to)
+{
+    if (first > record->bytes || bytes > record->bytes - first) {
+        return engram_fail(&journal->log, ENGRAM_ERR_INTERNAL, "%s: a read past a record's end",
+                           journal->path);
+    }
+    if (!engram_read_at(journal->fd, to, bytes, (off_t)(record->offset + first))) {
+        return engram_journal_failure(journal, "cannot be read");
+    }
+    return ENGRAM_OK;
+}
+
+void engram_journal_close(struct engram_journal *journal, bool remove)
+{
+    if (journal == NULL) {
+        return;
+    }
+    if (journal->fd >= 0) {
+        if (remove) {
+            (void)unlink(journal->path);
+        }
+        (void)close(journal->fd);
+    }
+    free(journal->records);
+    free(journal->block);
+    free(journal->identity);
+    free(journal->path);
+    free(journal);
+}

@@ -1,0 +1,63 @@
+/* What the journal's two rooms share: journal.c opens and reads, journal_write.c appends. */
+#ifndef ENGRAM_JOB_JOURNAL_INTERNAL_H
+#define ENGRAM_JOB_JOURNAL_INTERNAL_H
+
+#include "job/journal.h"
+#include "job/owner.h"
+
+/* The header: magic, version, length of the identity, the identity, a checksum; then the owner. */
+enum {
+    HEADER_BYTES = 4096,
+    IDENTITY = 24,
+    HEADER_SUM = HEADER_BYTES - ENGRAM_OWNER_BYTES - 8,
+    OWNER = HEADER_BYTES - ENGRAM_OWNER_BYTES,
+    IDENTITY_MAX = HEADER_SUM - IDENTITY
+};
+
+/* Records start on a multiple of their header's size: it lies in one sector. */
+enum { RECORD_BYTES = 64 };
+#define RECORD_MAGIC UINT64_C(0x31434552474e45) /* "ENGREC1" */
+
+/* Payloads are hashed and written in blocks of this size. */
+#define BLOCK_BYTES ((size_t)1 << 20)
+
+struct engram_journal {
+    struct engram_log log;
+    char *path;
+    char *identity;
+    int fd;
+    struct engram_owner owner;
+    struct engram_record *records;
+    size_t count;
+    size_t room;
+    uint64_t end;     /* of the last whole record */
+    uint64_t useful;  /* bytes of records that count */
+    uint64_t useless; /* and of those that do not */
+    unsigned char *block;
+    /* The record that is being written. */
+    struct engram_record open;
+    uint64_t written;
+    size_t buffered;
+    uint64_t hash;
+};
+
+/* Bytes of a record in the file, its header included. */
+uint64_t engram_record_span(const struct engram_record *record);
+
+void engram_record_encode(const struct engram_record *record, uint64_t hash,
+                          unsigned char bytes[RECORD_BYTES]);
+
+/* Appends to the list of records that count; one that it replaces no longer does. */
+enum engram_status engram_journal_list(struct engram_journal *journal,
+                                       const struct engram_record *record);
+
+bool engram_journal_write_header(struct engram_journal *journal, int fd);
+bool engram_journal_write_owner(struct engram_journal *journal, int fd);
+
+/* Syncs the folder, so that the file's name survives. */
+void engram_journal_sync_folder(const struct engram_journal *journal);
+
+/* The failure that errno tells of. */
+enum engram_status engram_journal_failure(const struct engram_journal *journal, const char *what);
+
+#endif
