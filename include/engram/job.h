@@ -78,7 +78,12 @@ struct engram_job_options {
     int threads;        /* 0: OMP_NUM_THREADS, else what the machine allows */
     const char *isa;    /* NULL: ENGRAM_ISA, else the best there is */
     enum engram_filter filter;
-    bool force;                      /* replace an existing OUTPUT */
+    bool force;        /* replace an existing OUTPUT */
+    bool from_scratch; /* drop a checkpoint that an earlier run left */
+    bool checkpoint_seconds_given;
+    double checkpoint_seconds;       /* between saves; 0: after every unit, and units are as small
+                                        as can be (for tests). Default: 10 seconds or more, so that
+                                        saving takes less than 2 % of the time */
     const int *cancel;               /* as in engram_search_options */
     engram_job_progress_fn progress; /* or NULL */
     void *progress_context;
@@ -113,6 +118,11 @@ struct engram_job_report {
     int64_t kept_rows;            /* groups: rows that stand for one, ... */
     int64_t groups;               /* ... groups of two rows or more, ... */
     int64_t largest_group;        /* ... rows of the largest */
+    bool continued;               /* an earlier run's checkpoint was there */
+    bool saved;                   /* ended early, and its work is in OUTPUT.checkpoint */
+    uint64_t pairs_before;        /* pairs that earlier runs looked at */
+    uint64_t saves;               /* how often work was saved, .. */
+    double save_seconds;          /* .. and what that took */
     double read_seconds;
     double search_seconds; /* packing included */
     double write_seconds;

@@ -114,6 +114,11 @@ void engram_journal_sync_folder(const struct engram_journal *journal)
 
 /* ---- the list of records */
 
+static bool contains(const int64_t outer[2], const int64_t inner[2])
+{
+    return outer[0] <= inner[0] && inner[1] <= outer[1];
+}
+
 static bool replaces(const struct engram_record *newer, const struct engram_record *older)
 {
     if (newer->kind != older->kind) {
@@ -123,10 +128,27 @@ static bool replaces(const struct engram_record *newer, const struct engram_reco
     case ENGRAM_RECORD_STATE:
         return true;
     case ENGRAM_RECORD_PARTIAL:
-        return newer->queries[0] == older->queries[0] && newer->queries[1] == older->queries[1];
+    case ENGRAM_RECORD_DONE:
+        return contains(newer->queries, older->queries) && contains(newer->base, older->base);
     default:
         return false;
     }
+}
+
+/* Drops the records that `record` replaces from the list. */
+static void drop_replaced(struct engram_journal *journal, const struct engram_record *record)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < journal->count; i++) {
+        if (replaces(record, &journal->records[i])) {
+            uint64_t span = engram_record_span(&journal->records[i]);
+            journal->useful -= span;
+            journal->useless += span;
+        } else {
+            journal->records[kept++] = journal->records[i];
+        }
+    }
+    journal->count = kept;
 }
 
 enum engram_status engram_journal_list(struct engram_journal *journal,
@@ -141,18 +163,7 @@ enum engram_status engram_journal_list(struct engram_journal *journal,
         journal->records = more;
         journal->room = room;
     }
-    bool may_replace = record->kind == ENGRAM_RECORD_PARTIAL || record->kind == ENGRAM_RECORD_STATE;
-    for (size_t i = journal->count; may_replace && i-- > 0;) {
-        if (replaces(record, &journal->records[i])) {
-            uint64_t span = engram_record_span(&journal->records[i]);
-            journal->useful -= span;
-            journal->useless += span;
-            memmove(&journal->records[i], &journal->records[i + 1],
-                    (journal->count - i - 1) * sizeof *journal->records);
-            journal->count--;
-            break; /* there is at most one */
-        }
-    }
+    drop_replaced(journal, record);
     journal->records[journal->count++] = *record;
     journal->useful += engram_record_span(record);
     return ENGRAM_OK;

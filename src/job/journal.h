@@ -25,13 +25,14 @@
 #define ENGRAM_OWNER_SECONDS 300
 
 enum engram_record_kind {
-    ENGRAM_RECORD_PARTIAL = 1,      /* a serialised partial: replaces one of the same queries */
+    ENGRAM_RECORD_PARTIAL = 1,      /* a serialised partial: all answers to these queries among
+                                       these base rows; replaces those that it contains */
     ENGRAM_RECORD_RUN = 2,          /* a sorted run of pairs */
     ENGRAM_RECORD_ROWS = 3,         /* finished rows of a dense or pairwise result */
     ENGRAM_RECORD_STATE = 4,        /* all of a collector's state: replaces the last one */
     ENGRAM_RECORD_BASE_HASHES = 5,  /* content of base rows, one hash a grain */
     ENGRAM_RECORD_QUERY_HASHES = 6, /* of query rows */
-    ENGRAM_RECORD_DONE = 7          /* queries x base rows whose runs are all there */
+    ENGRAM_RECORD_DONE = 7          /* a unit whose answers are all in records before this one */
 };
 
 /* What a record is about: rows of the datasets, half-open. */

@@ -3,6 +3,7 @@
 #define ENGRAM_JOB_STATE_H
 
 #include "io/source.h"
+#include "job/checkpoint.h"
 #include "job/identity.h"
 #include "job/plan.h"
 #include "job/publish.h"
@@ -27,6 +28,8 @@ struct engram_job_state {
     struct engram_query_rows queries; /* the slab in memory */
     char query_name[512];
     char base_name[512];
+    struct engram_done done; /* units; see checkpoint.h */
+    struct engram_checkpoint checkpoint;
     struct engram_answers answers;
     struct engram_spill spill;
     char *folder; /* OUTPUT's, links resolved; NULL before engram_check_output */

@@ -31,8 +31,8 @@ enum engram_status engram_partial_create(enum engram_metric metric, int64_t firs
 /* Zeroes `*partial`; one that is all zero is allowed. */
 void engram_partial_free(struct engram_partial *partial);
 
-/* `*into` becomes the merge of `*into` and `from`, which must agree in metric, queries and k.
- * On failure (RESOURCE) `*into` is unchanged. */
+/* `*into` becomes the merge of `*into` and `from`, which must agree in metric and k; answers to
+ * queries that `into` does not have are left out. On failure (RESOURCE) `*into` is unchanged. */
 enum engram_status engram_partial_merge(struct engram_partial *into,
                                         const struct engram_partial *from,
                                         const struct engram_log *log);

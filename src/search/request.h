@@ -15,6 +15,9 @@ struct engram_request {
      * no group. Both or neither. */
     const int64_t *base_groups;
     const int64_t *query_groups;
+    /* Of the prepared set, only rows [rows[0], rows[1]) are looked at; rows[0] is a multiple of
+     * 1024. {0, 0}: all. */
+    int64_t rows[2];
     const uint8_t *allowed_queries; /* bit r & 7 of byte r >> 3: query row r counts; NULL: all */
     enum engram_filter filter;
     int64_t max_pairs;    /* more pairs end the search with DATA; 0: no limit. Not with a k .. */
