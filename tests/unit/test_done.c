@@ -1,6 +1,8 @@
 /* What is done and what is left, against a grid that has a cell for every pair. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include <cmocka.h>
 
