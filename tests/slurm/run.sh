@@ -1,0 +1,250 @@
+#!/bin/sh
+# The scripts of scripts/slurm on a real Slurm, which this starts and stops: jobs that meet their time
+# limit, arrays, cancelled jobs. Each has to end with the bytes of a run that nobody disturbed.
+#
+#   tests/slurm/run.sh [CASE...]      limit limit-late array cancel
+#
+# Needs root and Slurm's daemons; skipped, with what is missing, otherwise. Takes three minutes and the
+# time of two cores. The command is $ENGRAM_BATCH, default build/engram-batch. KEEP=1 keeps the folder.
+set -eu
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+root=$(CDPATH='' cd -- "$here/../.." && pwd)
+scripts=$root/scripts/slurm
+. "$here/cluster.sh"
+
+cluster_missing
+[ -z "$missing" ] || {
+    echo "skipped: tests/slurm needs $missing"
+    exit 0
+}
+ENGRAM_BATCH=${ENGRAM_BATCH:-$root/build/engram-batch}
+case $ENGRAM_BATCH in /*) ;; *) ENGRAM_BATCH=$PWD/$ENGRAM_BATCH ;; esac
+[ -x "$ENGRAM_BATCH" ] || {
+    echo "$ENGRAM_BATCH does not exist; run make first" >&2
+    exit 2
+}
+PYTHON=$("$root/scripts/find-python.sh")
+export ENGRAM_BATCH
+export OMP_WAIT_POLICY=passive ENGRAM_CHECKPOINT_SECONDS=5
+unset OMP_NUM_THREADS ENGRAM_ISA STAGE SHARDS SCRATCH MAX_RESTARTS SBATCH_ARGS
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/engram-slurm.XXXXXX")
+chmod 755 "$work" # munged's socket is for everybody
+
+finish() {
+    cluster_stop
+    if [ "${KEEP:-0}" = 1 ]; then echo "kept: $work"; else rm -rf "$work"; fi
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+cd "$work"
+
+# ---- waiting
+
+# $1: for what, $2: seconds, others: command that succeeds then. Nothing is asserted about time: this
+# is when a machine has failed, however busy.
+wait_for() {
+    what=$1
+    tries=$2
+    shift 2
+    until "$@"; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || {
+            echo "no $what after a long time" >&2
+            return 1
+        }
+        sleep 1
+    done
+}
+
+# One word of what Slurm says about a job. $1: job, $2: JobState, Restarts, ...
+of_job() {
+    scontrol --oneliner show job "$1" | tr ' ' '\n' | sed -n "s/^$2=//p"
+}
+
+is_over() {
+    case $(of_job "$1" JobState) in
+    COMPLETED | FAILED | CANCELLED | TIMEOUT | NODE_FAIL | OUT_OF_MEMORY | DEADLINE) ;;
+    *) return 1 ;;
+    esac
+}
+
+is_running() {
+    [ "$(of_job "$1" JobState)" = RUNNING ]
+}
+
+# Something of the job's work is on disk. $1: its output
+has_checkpoint() {
+    [ -s "$1.checkpoint" ]
+}
+
+# ---- judging
+
+passed=0
+failed=0
+
+fail() { # $1: what is wrong, $2: logs to show
+    failed=$((failed + 1))
+    echo "FAILED $1"
+    for log in $2; do
+        echo "    --- $log"
+        tail -n 40 "$log" | sed 's/^/    /'
+    done
+}
+
+# $1: case, others: a command that succeeds when all is well
+expect() {
+    label=$1
+    shift
+    if "$@"; then passed=$((passed + 1)); else fail "$label: $*" "${log:-}"; fi
+}
+
+ended() { # $1: job, $2: JobState
+    state=$(of_job "$1" JobState)
+    [ "$state" = "$2" ] || {
+        echo "job $1 is $state, not $2"
+        return 1
+    }
+}
+
+restarted() { # $1: job, $2: at least so often
+    [ "$(of_job "$1" Restarts)" -ge "$2" ]
+}
+
+never_restarted() {
+    [ "$(of_job "$1" Restarts)" -eq 0 ]
+}
+
+# ---- jobs
+
+# How many queries keep one thread busy for a second, by CPU time: of what others do on this machine
+# it knows nothing.
+make_input() {
+    "$PYTHON" "$root/scripts/make-synthetic.py" --kind gaussian --rows 40000 --queries 40000 \
+        --dim 96 --metric euclidean in.h5
+    per_second=$("$PYTHON" - <<'P'
+import os
+import resource
+import subprocess
+
+rows = 512
+subprocess.run([os.environ["ENGRAM_BATCH"], "--quiet", "--threads=1", "--filter=canonical",
+                "--query-rows", f"0:{rows}", "in.h5", "calibration.h5"], check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(int(rows / (used.ru_utime + used.ru_stime)))
+P
+    )
+}
+
+# The options of a job that takes $1 seconds of CPU, in `slow`, and the answer of a fast run, in
+# $2-expected.h5.
+prepare() {
+    queries=$(($1 * per_second))
+    [ "$queries" -le 40000 ] || {
+        echo "the machine is too fast for in.h5: $queries queries" >&2
+        exit 2
+    }
+    slow="--threads=1 --filter=canonical --query-rows=0:$queries"
+    "$ENGRAM_BATCH" --quiet --query-rows="0:$queries" in.h5 "$2-expected.h5"
+}
+
+submit() { # $1: output, others: options of sbatch
+    out=$1
+    shift
+    # shellcheck disable=SC2086 # a list
+    sbatch --parsable --cpus-per-task=1 --mem=1G --output="$out.log" "$@" \
+        "$scripts/job.sh" $slow in.h5 "$out.h5"
+}
+
+# The time limit with the warning that job.sh asks for. Slurm looks every 30 s, and warns half a
+# minute too early rather than too late: 20 to 50 s after the start, here.
+case_limit() {
+    prepare 60 limit
+    limit_job=$(submit limit --time=1 --signal=USR1@10)
+}
+judge_limit() {
+    log=limit.log
+    wait_for "end of the job with a time limit" 900 is_over "$limit_job" || :
+    expect limit ended "$limit_job" COMPLETED
+    expect limit restarted "$limit_job" 1
+    expect limit cmp limit.h5 limit-expected.h5
+    expect limit test ! -e limit.h5.checkpoint
+}
+
+# Without a warning (SIGCONT is none): SIGTERM to everything at the time limit itself.
+case_limit_late() {
+    prepare 100 late
+    late_job=$(submit late --time=1 --signal=CONT@10)
+}
+judge_limit_late() {
+    log=late.log
+    wait_for "end of the job with a late time limit" 900 is_over "$late_job" || :
+    expect limit-late ended "$late_job" COMPLETED
+    expect limit-late restarted "$late_job" 1
+    expect limit-late cmp late.h5 late-expected.h5
+}
+
+# Three shards and the job that joins them. The last element has the number of the whole array; it is
+# told to stop, as preemption would, and must requeue itself alone.
+case_array() {
+    prepare 30 array
+    # shellcheck disable=SC2086 # a list
+    submitted=$(SBATCH_ARGS='--cpus-per-task=1 --mem=1G --time=30' \
+        "$scripts/submit-shards.sh" 3 $slow in.h5 array.h5)
+    array_job=${submitted#shards: job }
+    array_job=${array_job%%,*}
+    merge_job=${submitted##* }
+}
+judge_array() {
+    log="engram-${array_job}_1.out engram-${array_job}_2.out engram-${array_job}_3.out engram-merge-$merge_job.out"
+    wait_for "running third element" 120 is_running "${array_job}_3" || :
+    wait_for "checkpoint of the third element" 120 has_checkpoint array.shard-3-of-3.h5 || :
+    scancel --signal=USR1 "${array_job}_3"
+    wait_for "end of the merge" 600 is_over "$merge_job" || :
+    expect array ended "${array_job}_3" COMPLETED
+    expect array restarted "${array_job}_3" 1
+    expect array never_restarted "${array_job}_1"
+    expect array never_restarted "${array_job}_2"
+    expect array ended "$merge_job" COMPLETED
+    expect array cmp array.h5 array-expected.h5
+}
+
+# A cancelled job ends, keeps its work, and does not come back by itself. The next one continues,
+# from a copy of the input.
+case_cancel() {
+    prepare 20 cancel
+    cancel_job=$(submit cancel --time=30)
+}
+judge_cancel() {
+    log=cancel.log
+    wait_for "running job" 120 is_running "$cancel_job" || :
+    wait_for "checkpoint" 120 has_checkpoint cancel.h5 || :
+    scancel "$cancel_job"
+    wait_for "end of the cancelled job" 120 is_over "$cancel_job" || :
+    expect cancel ended "$cancel_job" CANCELLED
+    expect cancel test ! -e cancel.h5
+    expect cancel test -s cancel.h5.checkpoint
+    sleep 15 # as long as a requeued job would wait
+    expect cancel ended "$cancel_job" CANCELLED
+    prepare 20 cancel
+    second_job=$(STAGE=1 SCRATCH=$work submit cancel --time=30)
+    wait_for "end of the second job" 600 is_over "$second_job" || :
+    expect cancel ended "$second_job" COMPLETED
+    expect cancel grep -q continu cancel.log
+    expect cancel cmp cancel.h5 cancel-expected.h5
+    expect cancel test -z "$(ls -d "$work"/engram.* 2>/dev/null)"
+}
+
+[ $# -gt 0 ] || set -- limit limit-late array cancel
+make_input
+cluster_start
+# All at once, as they wait most of the time.
+for case in "$@"; do
+    "case_$(echo "$case" | tr - _)"
+done
+for case in cancel array limit limit-late; do
+    case " $* " in *" $case "*) "judge_$(echo "$case" | tr - _)" ;; esac
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
