@@ -95,9 +95,16 @@ recipes() {
         "$(scripts/find-python.sh)" tests/blackbox/run.py -k recipes
 }
 
+# scripts/slurm on a real Slurm.
+slurm_jobs() {
+    build BUILD="$root/gcc" all || return 1
+    ENGRAM_BATCH="$root/gcc/engram-batch" tests/slurm/run.sh
+}
+
 step layers scripts/check-layers.sh
 step headers scripts/check-headers.sh
 step format scripts/check-format.sh
+step shell scripts/check-shell.sh
 step gcc strict_build "$root/gcc" "${CC:-cc}"
 step symbols env BUILD="$root/gcc" scripts/check-symbols.sh
 step long long_tests "$root/gcc"
@@ -113,6 +120,8 @@ step recipes recipes
 step asan sanitized_tests
 step tsan scripts/check-tsan.sh
 step tidy scripts/check-tidy.sh
+# Minutes of waiting for a scheduler: in make soak, and here only by name.
+case $only in *" slurm "*) step slurm slurm_jobs ;; esac
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -59,6 +59,7 @@ look() {
         else
             missing="$missing libomp clang-rt"
         fi
+        has shellcheck || optional="$optional shellcheck"
         # Other instruction sets, emulated (scripts/check-avx512-simde.sh, scripts/check-neon.sh).
         case $(uname -m) in
         x86_64 | amd64)
@@ -96,6 +97,7 @@ package() { # $1: manager, $2: short name
     # Older releases have it inside another package that clang brings along.
     apt-get:clang-rt) ! apt-cache show libclang-rt-dev >/dev/null 2>&1 || echo libclang-rt-dev ;;
 
+    dnf:shellcheck | zypper:shellcheck) echo ShellCheck ;;
     dnf:cc | zypper:cc) echo gcc ;;
     dnf:pkg-config) echo pkgconf-pkg-config ;;
     dnf:g++ | zypper:g++) echo gcc-c++ ;;

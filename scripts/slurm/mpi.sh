@@ -37,9 +37,11 @@ if [ "${STAGE:-0}" = 1 ]; then
     set -- "${@:1:$#-2}" "$copy" "${*: -1}"
 fi
 
-# Any rank that ends ends mpirun, and SIGTERM to mpirun ends the ranks: by SIGKILL one second later,
-# if nobody asks for more time. (Open MPI 4 and 5.) srun lets the others finish, but not for ever.
-export OMPI_MCA_odls_base_sigkill_timeout=120 PRTE_MCA_odls_base_sigkill_timeout=120
+# When one rank ends with 75, or mpirun gets SIGTERM, Open MPI sends SIGTERM to the other ranks and
+# SIGKILL a second later, unless it is told how long a checkpoint may take. It always waits that long,
+# twice: not longer than needed. (The names of Open MPI 4 and 5.) srun leaves the others alone here,
+# but not for ever.
+export OMPI_MCA_odls_base_sigkill_timeout=30 PRTE_MCA_odls_base_sigkill_timeout=30
 export OMP_PLACES=${OMP_PLACES:-cores} OMP_PROC_BIND=${OMP_PROC_BIND:-close}
 srun="srun --cpus-per-task=${SLURM_CPUS_PER_TASK:-1} --cpu-bind=cores --kill-on-bad-exit=0 --wait=300"
 
