@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/crash.h"
 #include "cli/messages.h"
 #include "cli/options.h"
 #include "engram/version.h"
@@ -88,6 +89,7 @@ static int run(int argc, char **argv)
         print_version();
         return 0;
     }
+    engram_cli_catch_crashes(&messages, ENGRAM_CLI_PATIENCE);
     switch (command) {
     case ENGRAM_CLI_INSPECT:
         return engram_cli_inspect(&options);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/pages.h"
+#include "base/reading.h"
 #include "base/size.h"
 #include "io/h5.h"
 #include "io/source_internal.h"
@@ -329,6 +330,7 @@ static enum engram_status read_natively(const struct task *task, const struct bo
 static enum engram_status read_chunk(const struct task *task, struct slot *slot)
 {
     const struct engram_source *source = task->source;
+    ENGRAM_READING(source->path, source->name);
     struct box box = find_box(task, slot->chunk);
     hsize_t corner[2] = {(hsize_t)box.chunk_row, (hsize_t)box.column};
     hsize_t size = 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/reading.h"
 #include "base/size.h"
 #include "io/describe.h"
 #include "io/h5.h"
@@ -68,6 +69,7 @@ static H5I_type_t object_kind(hid_t file, const char *name)
 
 bool engram_column_exists(const char *path, const char *name)
 {
+    ENGRAM_READING(path, name);
     ENGRAM_H5_HANDLE hid_t file = -1;
 
     if (name[0] == '\0' || engram_h5_open(path, NULL, &file) != ENGRAM_OK) {
@@ -96,6 +98,7 @@ static enum engram_status read_numbers(const struct reader *reader, hid_t datase
         return engram_fail(reader->log, ENGRAM_ERR_RESOURCE, "%s: %s: not enough memory",
                            reader->path, reader->name);
     }
+    engram_reading_bytes(bytes);
     if (column->count > 0 &&
         H5Dread(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, column->numbers) < 0) {
         return read_failure(reader, dataset);
@@ -156,6 +159,7 @@ static enum engram_status read_part(const struct reader *reader, hid_t file, con
                            reader->path, reader->name);
     }
     const struct reader inner = {reader->path, name, reader->log};
+    engram_reading_at(name);
     *column = (struct engram_column){0};
     enum engram_status status = read_dataset(&inner, file, column);
     free(name);
@@ -265,6 +269,7 @@ enum engram_status engram_column_read(const char *path, const char *name,
                                       const struct engram_log *log, struct engram_column *column)
 {
     const struct reader reader = {path, name, log};
+    ENGRAM_READING(path, name);
     ENGRAM_H5_HANDLE hid_t file = -1;
 
     *column = (struct engram_column){0};

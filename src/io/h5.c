@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/reading.h"
 
 /* H5Pset_file_locking came with 1.10.7 and, on the next branch, with 1.12.1. */
 #if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0))
@@ -197,6 +198,7 @@ static enum engram_status check_file(const char *path, const struct engram_log *
     int error = errno;
     (void)close(fd);
     if (found > 0) {
+        engram_reading_opened((uint64_t)info.st_size);
         return ENGRAM_OK;
     }
     if (found < 0) {
@@ -282,11 +284,12 @@ enum engram_status engram_h5_open(const char *path, const struct engram_log *log
     if (status != ENGRAM_OK) {
         return status;
     }
-    ENGRAM_H5_QUIET;
     status = check_file(path, log);
     if (status != ENGRAM_OK) {
         return status;
     }
+    ENGRAM_H5_QUIET;
+    ENGRAM_READING(path, NULL);
     *file = open_with(path, false);
     if (*file >= 0) {
         return ENGRAM_OK;

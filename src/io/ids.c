@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/reading.h"
 #include "base/size.h"
 #include "io/describe.h"
 #include "io/h5.h"
@@ -141,6 +142,7 @@ static enum engram_status read_slice(struct reader *reader, int64_t from, int64_
     if (reader->variable) {
         memset(reader->slice, 0, (size_t)count * sizeof(char *));
     }
+    engram_reading_bytes((uint64_t)count * (reader->variable ? 64 : reader->size));
     if (H5Dread(reader->dataset, reader->type, memory, reader->space, H5P_DEFAULT, reader->slice) <
         0) {
         return slice_failure(reader, from, count);
@@ -263,6 +265,7 @@ static enum engram_status lay_out(const struct reader *reader, struct engram_ids
 /* Reads all strings into `reader`, which the caller frees with close_reader. */
 static enum engram_status read_strings(struct reader *reader, int64_t last)
 {
+    ENGRAM_READING(reader->path, reader->name);
     ENGRAM_H5_HANDLE hid_t file = -1;
 
     enum engram_status status = engram_h5_open(reader->path, reader->log, &file);
@@ -290,6 +293,7 @@ static enum engram_status read_strings(struct reader *reader, int64_t last)
 
 static void close_reader(struct reader *reader)
 {
+    ENGRAM_READING(reader->path, reader->name);
     free(reader->slice);
     free(reader->text);
     free(reader->ends);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/reading.h"
 #include "io/describe.h"
 #include "io/h5.h"
 #include "io/items_internal.h"
@@ -281,10 +282,14 @@ static herr_t visit_link(hid_t group, const char *name, const ENGRAM_H5_LINK_INF
 {
     struct walk *walk = context;
     size_t length = walk->path.length;
-    int result = engram_link_path_push(&walk->path, name)
-                     ? visit_object(walk, group, name, link, length)
-                     : no_memory(walk);
+    int result;
 
+    if (engram_link_path_push(&walk->path, name)) {
+        engram_reading_at(walk->path.text);
+        result = visit_object(walk, group, name, link, length);
+    } else {
+        result = no_memory(walk);
+    }
     engram_link_path_cut(&walk->path, length);
     return result;
 }
@@ -400,6 +405,7 @@ enum engram_status engram_items_read(const char *path, const struct engram_items
                                      const struct engram_log *log, struct engram_items **items)
 {
     struct walk walk = {.file_path = path, .log = log};
+    ENGRAM_READING(path, where->group);
     ENGRAM_H5_HANDLE hid_t file = -1;
 
     *items = NULL;

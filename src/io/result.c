@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/reading.h"
 #include "base/size.h"
 #include "io/h5.h"
 #include "io/result_internal.h"
@@ -51,6 +52,7 @@ static enum engram_status open_set(const struct engram_result *result, const cha
     hsize_t found[2] = {0, 0};
     size_t bytes = 0;
 
+    engram_reading_at(name);
     *dataset = access < 0 ? -1 : H5Dopen2(result->file, name, access);
     if (*dataset < 0) {
         return bad_result(result, name, "is missing or cannot be opened");
@@ -375,6 +377,7 @@ static enum engram_status open_components(struct engram_result *result)
 
 static enum engram_status open_all(struct engram_result *result)
 {
+    ENGRAM_READING(result->path, NULL);
     struct engram_result_info *info = &result->info;
     enum engram_status status = engram_h5_open(result->path, &result->log, &result->file);
     ENGRAM_H5_QUIET;
@@ -453,12 +456,10 @@ static void close_strings(struct engram_result_strings *strings)
     free(strings->text);
 }
 
-void engram_result_close(struct engram_result *result)
+static void close_handles(struct engram_result *result)
 {
-    if (result == NULL) {
-        return;
-    }
     ENGRAM_H5_QUIET;
+    ENGRAM_READING(result->path, NULL);
     close_strings(&result->query_ids);
     close_strings(&result->base_ids);
     close_strings(&result->labels);
@@ -466,6 +467,14 @@ void engram_result_close(struct engram_result *result)
     engram_h5_close(&result->values_set);
     engram_h5_close(&result->bounds_set);
     engram_h5_close(&result->file);
+}
+
+void engram_result_close(struct engram_result *result)
+{
+    if (result == NULL) {
+        return;
+    }
+    close_handles(result);
     free(result->bounds);
     free(result->rows);
     free(result->values);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/reading.h"
 #include "io/h5.h"
 #include "io/result_internal.h"
 
@@ -36,6 +37,7 @@ static bool read_slab(hid_t dataset, hid_t memory_type, int64_t first, int64_t c
 {
     hsize_t start[2] = {(hsize_t)first, 0};
     hsize_t extent[2] = {(hsize_t)count, (hsize_t)width};
+    engram_reading_bytes(8 * (uint64_t)count * (uint64_t)(width > 0 ? width : 1));
     ENGRAM_H5_HANDLE hid_t in_file = H5Dget_space(dataset);
     ENGRAM_H5_HANDLE hid_t in_memory = H5Screate_simple(width > 0 ? 2 : 1, extent, NULL);
 
@@ -199,6 +201,7 @@ enum engram_status engram_result_row(struct engram_result *result, int64_t row, 
                                      const int64_t **rows, const double **values)
 {
     ENGRAM_H5_QUIET;
+    ENGRAM_READING(result->path, NULL);
     const struct engram_result_info *info = &result->info;
     bool knn = info->kind == ENGRAM_RESULT_KNN;
     int64_t start = 0;
@@ -239,6 +242,7 @@ static enum engram_status load_ids(struct engram_result *result,
                                    int64_t row)
 {
     ENGRAM_H5_QUIET;
+    ENGRAM_READING(result->path, NULL);
     /* No overflow, here and below: the size was checked when the dataset was opened. */
     size_t bytes = (size_t)strings->count * strings->width;
     int64_t left;
@@ -300,6 +304,7 @@ enum engram_status engram_result_components(struct engram_result *result, int64_
                                             int8_t **keep)
 {
     ENGRAM_H5_QUIET;
+    ENGRAM_READING(result->path, NULL);
     int64_t rows = result->info.queries;
     int64_t first = result->info.query_rows[0];
     enum engram_status status = ENGRAM_OK;

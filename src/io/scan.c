@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/reading.h"
 #include "io/attribute.h"
 #include "io/describe.h"
 #include "io/h5.h"
@@ -272,6 +273,7 @@ static herr_t visit_link(hid_t group, const char *name, const ENGRAM_H5_LINK_INF
     size_t length = scan->path.length;
     int result = engram_link_path_push(&scan->path, name) ? 0 : no_memory(scan);
 
+    engram_reading_at(result == 0 ? scan->path.text : name);
     if (result == 0 && link->type == H5L_TYPE_HARD) {
         result = visit_hard(scan, group, name);
     } else if (result == 0 && link->type == H5L_TYPE_SOFT) {
@@ -329,6 +331,7 @@ static int visit_path(struct scan *scan, const char *path)
     struct engram_object_key key;
     const char *member = NULL;
 
+    engram_reading_at(path);
     if (object_info(scan, scan->file, path, &type, &key) >= 0) {
         /* Not a soft link that leads nowhere or out of the file. */
         return type == H5O_TYPE_DATASET ? visit_dataset(scan, path, &key) : 0;
@@ -353,6 +356,7 @@ static void read_distance(struct scan *scan)
 {
     char *text = scan->layout->distance;
 
+    engram_reading_at("attribute distance");
     (void)engram_h5_text_attribute(scan->file, "distance", text, sizeof scan->layout->distance);
     for (; *text != '\0'; text++) {
         *text = (unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text;
@@ -399,6 +403,7 @@ enum engram_status engram_scan(const char *path, const char *const *names, size_
                         .layout = layout,
                         .capacity = layout->count,
                         .alias_capacity = layout->alias_count};
+    ENGRAM_READING(path, NULL);
     ENGRAM_H5_HANDLE hid_t file = -1;
     enum engram_status status = engram_h5_open(path, log, &file);
 
@@ -435,6 +440,7 @@ enum engram_status engram_scan_is_group(const char *path, const char *name,
 {
     H5O_type_t type = H5O_TYPE_UNKNOWN;
     struct engram_object_key key;
+    ENGRAM_READING(path, name);
     ENGRAM_H5_HANDLE hid_t file = -1;
     enum engram_status status = engram_h5_open(path, log, &file);
 

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/pages.h"
+#include "base/reading.h"
 #include "base/size.h"
 #include "io/h5.h"
 #include "io/memory.h"
@@ -367,6 +368,16 @@ void *engram_source_take(struct engram_source *source, size_t *bytes)
     return slab;
 }
 
+static void close_handles(struct engram_source *source)
+{
+    ENGRAM_READING(source->path, source->name);
+
+    engram_h5_close(&source->memory_type);
+    engram_h5_close(&source->file_space);
+    engram_h5_close(&source->dataset);
+    engram_h5_close(&source->file);
+}
+
 void engram_source_close(struct engram_source *source)
 {
     if (source == NULL) {
@@ -376,10 +387,7 @@ void engram_source_close(struct engram_source *source)
     engram_pages_free(source->stage, source->stage_bytes);
     engram_chunks_free(source->chunks);
     engram_source_close(source->part);
-    engram_h5_close(&source->memory_type);
-    engram_h5_close(&source->file_space);
-    engram_h5_close(&source->dataset);
-    engram_h5_close(&source->file);
+    close_handles(source);
     free(source->path);
     free(source->name);
     free(source);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/reading.h"
 #include "base/size.h"
 #include "io/h5.h"
 #include "io/source_internal.h"
@@ -23,9 +24,12 @@ size_t engram_h5_stage_bytes(const struct engram_source *source, int64_t rows)
 bool engram_h5_fetch(const struct engram_source *source, const hsize_t start[2],
                      const hsize_t count[2], void *to)
 {
+    ENGRAM_READING(source->path, source->name);
     ENGRAM_H5_HANDLE hid_t memory_space =
         H5Screate_simple(source->member == NULL ? 2 : 1, count, NULL);
 
+    /* A member is one element; no product overflows: the memory is there. */
+    engram_reading_bytes((uint64_t)count[0] * source->memory_row);
     if (source->may_be_left) {
         size_t row = source->member != NULL ? source->memory_row
                                             : (size_t)count[1] * H5Tget_size(source->memory_type);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/reading.h"
 #include "base/size.h"
 #include "io/describe.h"
 #include "io/h5.h"
@@ -294,6 +295,7 @@ static enum engram_status read_by_h5(const struct reading *reading, int64_t at)
     if (path == NULL) {
         return fail_item(reading, at, ENGRAM_ERR_RESOURCE, "not enough memory");
     }
+    ENGRAM_READING(source->path, path);
     ENGRAM_H5_HANDLE hid_t access = engram_h5_link_access(H5P_DATASET_ACCESS);
     ENGRAM_H5_HANDLE hid_t dataset = access < 0 ? -1 : H5Dopen2(source->file, path, access);
     free(path);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/reading.h"
 #include "base/size.h"
 #include "io/describe.h"
 #include "io/h5.h"
@@ -317,6 +318,7 @@ static enum engram_status check_dataset(struct engram_source *source)
 
 enum engram_status engram_source_prepare(struct engram_source *source)
 {
+    ENGRAM_READING(source->path, source->name);
     enum engram_status status = engram_h5_open(source->path, &source->options.log, &source->file);
     if (status != ENGRAM_OK) {
         return status;

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/leftover.h"
 #include "base/log.h"
 
 #ifndef RENAME_NOREPLACE
@@ -89,6 +90,7 @@ static void forget(struct engram_tempfile *file)
     if (file->folder_fd >= 0) {
         (void)close(file->folder_fd);
     }
+    engram_leftover_done(file->path);
     free(file->shown);
     free(file->target);
     free(file->path);
@@ -220,6 +222,7 @@ static enum engram_status open_temporary(struct engram_tempfile *file, const mod
         file->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode != NULL ? *mode : 0666);
         if (file->fd >= 0) {
             file->path = path;
+            engram_leftover_add(path);
             break;
         }
         free(path);
@@ -334,6 +337,7 @@ enum engram_status engram_tempfile_publish(struct engram_tempfile *file,
         engram_tempfile_discard(file);
         return status;
     }
+    engram_leftover_done(file->path);
     free(file->path);
     file->path = NULL;
     if (file->folder_fd >= 0 && fsync(file->folder_fd) != 0 && errno != EINVAL &&

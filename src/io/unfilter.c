@@ -258,8 +258,8 @@ static enum engram_status undo(const struct engram_pipeline *pipeline,
         now->size = size;
         break;
     default:
-        if (now->size == pipeline->chunk_bytes && pipeline->shuffle_element == pipeline->element &&
-            is_last(filter, mask)) {
+        /* Whether it has the size of a chunk is looked at in the end. */
+        if (pipeline->shuffle_element == pipeline->element && is_last(filter, mask)) {
             now->plane = now->size / pipeline->element;
             return ENGRAM_OK;
         }

@@ -1,0 +1,42 @@
+#include "base/leftover.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#define ROOM 16
+
+static _Atomic(const char *) paths[ROOM];
+
+/* Lock-free, so a handler may look while the interrupted thread is in here. */
+static void exchange(const char *from, const char *to)
+{
+    for (int i = 0; i < ROOM; i++) {
+        const char *expected = from;
+        if (atomic_compare_exchange_strong(&paths[i], &expected, to)) {
+            return;
+        }
+    }
+}
+
+void engram_leftover_add(const char *path)
+{
+    exchange(NULL, path);
+}
+
+void engram_leftover_done(const char *path)
+{
+    if (path != NULL) {
+        exchange(path, NULL);
+    }
+}
+
+void engram_leftover_remove(void)
+{
+    for (int i = 0; i < ROOM; i++) {
+        const char *path = atomic_load(&paths[i]);
+        if (path != NULL) {
+            (void)unlink(path);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+#define _GNU_SOURCE
+
+#include "cli/crash.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/leftover.h"
+#include "base/reading.h"
+#include "engram/status.h"
+
+/* glibc before 2.38 has no name for it. */
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+/* The handler's stack: libhdf5 may have used up the thread's own by recursion. */
+#define STACK_BYTES ((size_t)64 << 10)
+
+/* Looks a second, of the reading thread's processor time. */
+#define TICKS_PER_SECOND 4
+
+/* On top of the patience a call may take what going through the bytes of the file and of the data
+ * at this rate takes, with a bound. The slowest filters of HDF5 unpack more than that. A call that
+ * asks for far more than the file can hold gets time for what it can hold. */
+#define BYTES_PER_SECOND ((uint64_t)8 << 20)
+#define EXPANSION 1024
+#define MOST_SECONDS 900
+
+static const struct {
+    int number;
+    const char *name;
+} CRASHES[] = {
+    {SIGSEGV, "segmentation fault"}, {SIGBUS, "bus error"}, {SIGFPE, "division by zero"},
+    {SIGILL, "illegal instruction"}, {SIGABRT, "abort"},
+};
+enum { CRASH_COUNT = sizeof CRASHES / sizeof CRASHES[0] };
+
+static struct engram_cli_messages *screen;
+static volatile sig_atomic_t ending;
+
+/* The watchdog's: the last sign of life that it saw, and the looks since. */
+static unsigned long last_steps;
+static unsigned idle_ticks;
+static double patience_seconds;
+
+/* Room for a message that is put together without stdio, which a handler may not call. */
+struct message {
+    char text[1024];
+    size_t length;
+};
+
+static void add(struct message *message, const char *text)
+{
+    size_t length = strnlen(text, sizeof message->text - 1 - message->length);
+
+    memcpy(message->text + message->length, text, length);
+    message->length += length;
+    message->text[message->length] = '\0';
+}
+
+static void tell_and_end(const char *what, const char *how, const char *end, bool reading)
+{
+    const struct engram_reading *now = engram_reading_now();
+    struct message message = {"", 0};
+
+    engram_leftover_remove();
+    if (reading) {
+        /* A path may have 4096 bytes: its end is cut before the explanation is. */
+        char file[512];
+        size_t length = strnlen(now->file, sizeof file - 1);
+        memcpy(file, now->file, length);
+        file[length] = '\0';
+        add(&message, file);
+        add(&message, ": ");
+        if (now->object[0] != '\0') {
+            add(&message, now->object);
+            add(&message, ": ");
+        }
+    }
+    add(&message, what);
+    add(&message, how);
+    add(&message, end);
+    engram_cli_log(screen, ENGRAM_LOG_ERROR, message.text);
+    _exit(engram_status_exit_code(reading ? ENGRAM_ERR_DATA : ENGRAM_ERR_INTERNAL));
+}
+
+static void on_crash(int number)
+{
+    const char *name = "";
+    bool reading = engram_reading_now()->file != NULL;
+
+    if (ending) { /* another thread crashed, too */
+        (void)pause();
+    }
+    ending = 1;
+    for (size_t i = 0; i < CRASH_COUNT; i++) {
+        name = CRASHES[i].number == number ? CRASHES[i].name : name;
+    }
+    if (reading) {
+        tell_and_end("the HDF5 library crashed while reading it (", name, "); the file is damaged",
+                     true);
+    }
+    tell_and_end("internal error (", name, "); please report it", false);
+}
+
+/* Seconds that the present call may take. */
+static double allowed_seconds(const struct engram_reading *now)
+{
+    uint64_t file = engram_reading_largest_file();
+    uint64_t most = file > UINT64_MAX / EXPANSION ? UINT64_MAX : file * EXPANSION;
+    uint64_t seconds =
+        file / BYTES_PER_SECOND + (now->bytes < most ? now->bytes : most) / BYTES_PER_SECOND;
+
+    return patience_seconds + (double)(seconds < MOST_SECONDS ? seconds : MOST_SECONDS);
+}
+
+static void on_tick(int number)
+{
+    const struct engram_reading *now = engram_reading_now();
+    unsigned long steps = engram_reading_steps();
+
+    (void)number;
+    idle_ticks = now->file == NULL || steps != last_steps ? 0 : idle_ticks + 1;
+    last_steps = steps;
+    if (!ending && idle_ticks > TICKS_PER_SECOND * allowed_seconds(now)) {
+        ending = 1;
+        tell_and_end("the HDF5 library does not come to an end while reading it", "",
+                     "; the file is damaged", true);
+    }
+}
+
+static bool install(int number, void (*handler)(int), int flags)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    action.sa_flags = flags;
+    (void)sigfillset(&action.sa_mask);
+    return sigaction(number, &action, NULL) == 0;
+}
+
+static bool is_handled(int number)
+{
+    struct sigaction old;
+
+    return sigaction(number, NULL, &old) == 0 && old.sa_handler != SIG_DFL;
+}
+
+static void give_stack(void)
+{
+    stack_t stack;
+
+    memset(&stack, 0, sizeof stack);
+    stack.ss_sp = malloc(STACK_BYTES);
+    stack.ss_size = STACK_BYTES;
+    if (stack.ss_sp != NULL && sigaltstack(&stack, NULL) != 0) {
+        free(stack.ss_sp);
+    }
+}
+
+/* Without it (no timers left) a hang stays one. */
+static void start_watchdog(void)
+{
+    const struct timespec tick = {0, 1000000000 / TICKS_PER_SECOND};
+    const struct itimerspec every = {tick, tick};
+    struct sigevent event;
+    timer_t timer;
+
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = SIGVTALRM;
+    event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+    if (install(SIGVTALRM, on_tick, SA_RESTART | SA_ONSTACK) &&
+        timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) == 0) {
+        (void)timer_settime(timer, 0, &every, NULL);
+    }
+}
+
+void engram_cli_catch_crashes(struct engram_cli_messages *messages, double patience)
+{
+    screen = messages;
+    patience_seconds = patience;
+    if (is_handled(SIGSEGV)) {
+        return;
+    }
+    give_stack();
+    for (size_t i = 0; i < CRASH_COUNT; i++) {
+        (void)install(CRASHES[i].number, on_crash, (int)SA_RESETHAND | SA_ONSTACK);
+    }
+    start_watchdog();
+}

@@ -1,0 +1,154 @@
+"""Runs the command on a damaged file and says what is wrong with how it took it.
+
+Right is: a documented exit code below 128, one message when it fails, no more than LIMIT seconds of
+processor time, no file left behind, and, when it succeeds, the answer that h5py and numpy find in the
+same damaged file. HDF5 may crash or hang under h5py too, so that reads in a process of its own."""
+
+import os
+import pickle
+import signal
+import subprocess
+import time
+
+import h5py
+import numpy as np
+
+import oracle
+from support import Result, binary, same_bits
+
+CODES = (0, 64, 65, 66, 69, 71, 73, 74, 77)
+LIMIT = 10  # seconds of processor time
+PATIENCE = 90  # seconds on the clock, on a machine that does other things too
+MEMORY = 1 << 20  # KiB
+
+
+class Ended:
+    """One finished command."""
+
+    def __init__(self, arguments, folder):
+        began = time.monotonic()
+        environment = dict(os.environ, OMP_WAIT_POLICY="passive")
+        paths = [os.path.join(folder, name) for name in ("stdout.txt", "stderr.txt")]
+        with open(paths[0], "wb") as out, open(paths[1], "wb") as err:
+            child = subprocess.Popen(
+                [binary()] + [str(a) for a in arguments],
+                cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+            )  # fmt: skip
+            pid, pause = 0, 0.001
+            while pid == 0:
+                pid, status, used = os.wait4(child.pid, os.WNOHANG)
+                if pid == 0:
+                    if time.monotonic() - began > PATIENCE:
+                        child.send_signal(signal.SIGKILL)
+                    time.sleep(pause)
+                    pause = min(2 * pause, 0.05)
+            child.returncode = os.waitstatus_to_exitcode(status)
+        self.code = child.returncode
+        self.seconds = used.ru_utime + used.ru_stime
+        self.kilobytes = used.ru_maxrss
+        self.out, self.err = [open(path, encoding="utf-8", errors="replace").read() for path in paths]
+        for path in paths:
+            os.unlink(path)
+
+
+def complaints_about(ended, before, folder, output):
+    """What is wrong whatever the file holds."""
+    found = []
+    errors = [line for line in ended.err.splitlines() if ": warning: " not in line and line.strip()]
+    if ended.code not in CODES:
+        found.append(f"exit {ended.code}")
+    if ended.seconds > LIMIT:
+        found.append(f"{ended.seconds:.1f} s")
+    if ended.kilobytes > MEMORY:
+        found.append(f"{ended.kilobytes} KiB of memory")
+    if ended.code not in (0, 1) and len(errors) != 1:
+        found.append(f"{len(errors)} error messages")
+    left = set(os.listdir(folder)) - before - ({output} if ended.code == 0 else set())
+    if left:
+        found.append(f"left behind {sorted(left)}")
+    return found
+
+
+def in_child(function, seconds=30):
+    """What a function gives in a process of its own: ("ok", value), ("error", text) or ("ended", how)."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reader)
+            signal.alarm(seconds)
+            try:
+                answer = ("ok", function())
+            except Exception as error:  # whatever h5py raises
+                answer = ("error", f"{type(error).__name__}: {error}"[:300])
+            with os.fdopen(writer, "wb") as f:
+                pickle.dump(answer, f)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as f:
+        sent = f.read()
+    _, status = os.waitpid(pid, 0)
+    try:
+        return pickle.loads(sent)
+    except (EOFError, pickle.UnpicklingError):
+        return ("ended", f"status {status}")
+
+
+def read_rows(good, path):
+    """base and queries (None: the base) as h5py reads them"""
+    with h5py.File(path, "r") as f:
+        if good.rows is not None:
+            return good.rows(f), None
+        queries = None if good.queries is None else f[good.queries][()]
+        return f[good.base][()], queries
+
+
+def wrong_answer(good, path, output):
+    """What is wrong with a result; None: it is what h5py and numpy find."""
+    kind, read = in_child(lambda: read_rows(good, path))
+    if kind != "ok":
+        return f"h5py cannot read it ({read})"
+    base, queries = read
+    self_job = queries is None
+    want = oracle.answer(base if self_job else queries, base, "l2", k=3, self_job=self_job)
+    result = Result(output)
+    for name, got, expected in zip(
+        ("neighbors", "distances", "counts"),
+        (result.neighbors, result.distances, result.counts),
+        want.padded(3),
+    ):
+        if not same_bits(got, expected):
+            return f"{name} differ from those of h5py and numpy"
+    return None
+
+
+def job_arguments(good):
+    own = [] if "--metric" in good.arguments or good.name == "packed-bits" else ["--metric", "l2"]
+    return own + ["-k", "3", "--threads", "2", *good.arguments]
+
+
+def check_damaged(good, data, folder):
+    """Runs inspect and the job on `data`: ([(command, complaint)], exit codes)."""
+    path = os.path.join(folder, "damaged.h5")
+    output = os.path.join(folder, "out.h5")
+    with open(path, "wb") as f:
+        f.write(data)
+    before = set(os.listdir(folder))
+    arguments = job_arguments(good)
+    inspected = Ended(["inspect", *arguments, path], folder)
+    found = [("inspect", c, inspected) for c in complaints_about(inspected, before, folder, None)]
+    ran = Ended(["--force", *arguments, path, output], folder)
+    found += [("job", c, ran) for c in complaints_about(ran, before, folder, "out.h5")]
+    if ran.code == 0 and (good.base is not None or good.rows is not None):
+        if "--exclude-same" not in arguments and "--metric" == arguments[0]:
+            wrong = wrong_answer(good, path, output)
+            if wrong is not None:
+                found.append(("job", wrong, ran))
+    elif ran.code == 0:
+        checked = Ended(["verify", "--full", path, output], folder)
+        found += [("verify", c, checked) for c in complaints_about(checked, before | {"out.h5"}, folder, None)]
+    if os.path.exists(output):
+        os.unlink(output)
+    os.unlink(path)
+    return found, (inspected.code, ran.code)
