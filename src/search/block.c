@@ -1,6 +1,7 @@
 #include "search/block_internal.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kernels/bits.h"
 
@@ -91,33 +92,55 @@ static void load_bits(struct engram_block *b, size_t q, const void *row)
     }
 }
 
+/* Looks at query q and widens it; its canonical self product (cosine). Float32 rows are never
+ * scaled, and the kernel set looks at them as they lie. */
+static struct engram_row_look load_row(struct engram_block *b, size_t q, const void *row)
+{
+    const struct engram_prepared *prepared = b->context->prepared;
+    const bool cosine = prepared->metric == ENGRAM_COSINE;
+    enum engram_dtype dtype = b->context->queries->set.dtype;
+    double *wide = b->wide + q * b->stride;
+    double *product = &b->self_products[q];
+    struct engram_row_look look;
+
+    *product = 0;
+    engram_row_widen(dtype, row, prepared->dim, wide);
+    if (dtype == ENGRAM_F32) {
+        const struct engram_base_rows one = {row, 0};
+        uint32_t top;
+        float largest;
+        prepared->kernels->f32_look(&one, 1, prepared->dim, &top, cosine ? product : NULL);
+        memcpy(&largest, &top, sizeof largest);
+        return (struct engram_row_look){top < 0x7f800000U, true, (double)largest};
+    }
+    look = engram_row_look(ENGRAM_F64, wide, prepared->dim);
+    if (look.finite && cosine) {
+        struct engram_wide_rows one = {wide, b->stride};
+        struct engram_base_rows self = {(const unsigned char *)wide, 0};
+        engram_row_scale_cosine(wide, prepared->dim, look.largest);
+        prepared->kernels->canonical_tile[ENGRAM_OP_DOT][ENGRAM_WORK_F64](&one, 1, &self, 1,
+                                                                          prepared->dim, product);
+    }
+    return look;
+}
+
 /* Widens, checks, scales and packs the queries. */
 static void load_queries(struct engram_block *b)
 {
     const struct engram_block_context *context = b->context;
-    const struct engram_prepared *prepared = context->prepared;
     const struct engram_set *set = &context->queries->set;
 
     for (size_t q = 0; q < b->queries; q++) {
-        double *wide = b->wide + q * b->stride;
         int64_t row = context->first_query + b->item->first_query + (int64_t)q;
         if (set->dtype == ENGRAM_BITS) {
             load_bits(b, q, engram_set_row(set, row));
             continue;
         }
-        engram_row_widen(set->dtype, engram_set_row(set, row), prepared->dim, wide);
-        struct engram_row_look look = engram_row_look(ENGRAM_F64, wide, prepared->dim);
+        struct engram_row_look look = load_row(b, q, engram_set_row(set, row));
         b->usable[q] = look.finite;
-        b->self_products[q] = 0;
-        if (look.finite && prepared->metric == ENGRAM_COSINE) {
-            struct engram_wide_rows one = {wide, b->stride};
-            struct engram_base_rows self = {(const unsigned char *)wide, 0};
-            engram_row_scale_cosine(wide, prepared->dim, look.largest);
-            prepared->kernels->canonical_tile[ENGRAM_OP_DOT][ENGRAM_WORK_F64](
-                &one, 1, &self, 1, prepared->dim, &b->self_products[q]);
-        }
         if (look.finite && context->filter != NULL) {
-            const struct engram_query_view view = {wide, b->self_products[q], look.largest, NULL};
+            const struct engram_query_view view = {b->wide + q * b->stride, b->self_products[q],
+                                                   look.largest, NULL};
             context->filter->load(b->filtered, q, &view);
         }
     }

@@ -111,8 +111,9 @@ static void load(void *opaque, size_t q, const struct engram_query_view *view)
         engram_prefix_query(prepared, projected.norm2, state->dense, state->flat);
     }
     engram_int_query_make(prepared, state->dense, &projected, state->codes, query);
-    for (size_t i = 0; i < prepared->codes.dim; i++) {
-        strip[i / 4 * width * 4 + i % 4] = state->codes[i];
+    for (size_t i = 0; i < prepared->codes.dim; i += 4) {
+        size_t left = prepared->codes.dim - i;
+        memcpy(strip + i * width, state->codes + i, left < 4 ? left : 4);
     }
     state->offset[q] = (int32_t)(-query->code_sum * prepared->kernels->int_base_limit);
     state->row_error[q] = engram_round_up(query->row_error);

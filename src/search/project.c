@@ -44,15 +44,24 @@ double engram_projection_factor(const struct engram_projection *projection, cons
 double engram_project(const struct engram_projection *projection, double factor, const double *row,
                       double *out)
 {
-    /* Four sums, because one chain of additions would take longer than all the rest. */
-    double sums[4] = {0, 0, 0, 0};
     const double *mean = projection->mean;
-    for (size_t i = 0; i < projection->dim; i++) {
-        double value = (mean == NULL ? row[i] : row[i] - mean[i]) * factor;
-        out[i] = value;
-        sums[i & 3] += value * value;
+    double norm2 = 0;
+    if (mean == NULL) {
+#pragma omp simd reduction(+ : norm2)
+        for (size_t i = 0; i < projection->dim; i++) {
+            double value = row[i] * factor;
+            out[i] = value;
+            norm2 += value * value;
+        }
+        return norm2;
     }
-    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+#pragma omp simd reduction(+ : norm2)
+    for (size_t i = 0; i < projection->dim; i++) {
+        double value = (row[i] - mean[i]) * factor;
+        out[i] = value;
+        norm2 += value * value;
+    }
+    return norm2;
 }
 
 void engram_prepared_row(const struct engram_prepared *prepared, size_t row, double *wide)
