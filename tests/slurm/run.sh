@@ -2,7 +2,7 @@
 # The scripts of scripts/slurm on a real Slurm, which this starts and stops: jobs that meet their time
 # limit, arrays, cancelled jobs. Each has to end with the bytes of a run that nobody disturbed.
 #
-#   tests/slurm/run.sh [CASE...]      limit limit-late array cancel
+#   tests/slurm/run.sh [CASE...]      array cancel limit late
 #
 # Needs root and Slurm's daemons; skipped, with what is missing, otherwise. Takes three minutes and the
 # time of two cores. The command is $ENGRAM_BATCH, default build/engram-batch. KEEP=1 keeps the folder.
@@ -118,51 +118,56 @@ never_restarted() {
 
 # ---- jobs
 
-# How many queries keep one thread busy for a second, by CPU time: of what others do on this machine
-# it knows nothing.
+# The slowest kernels, so that little data is enough for a long job.
+slowly='--threads=1 --isa=portable --filter=canonical'
+
+# Sets how many queries keep one thread busy for a second: of CPU time, so that it does not matter what
+# else the machine does.
 make_input() {
-    "$PYTHON" "$root/scripts/make-synthetic.py" --kind gaussian --rows 40000 --queries 40000 \
-        --dim 96 --metric euclidean in.h5
-    per_second=$("$PYTHON" - <<'P'
-import os
+    "$PYTHON" "$root/scripts/make-synthetic.py" --kind gaussian --rows 40000 --queries 60000 \
+        --dim 256 --metric euclidean in.h5
+    # shellcheck disable=SC2086 # a list
+    per_second=$("$PYTHON" - "$ENGRAM_BATCH" --quiet $slowly --query-rows=0:512 in.h5 some.h5 <<'P'
 import resource
 import subprocess
+import sys
 
-rows = 512
-subprocess.run([os.environ["ENGRAM_BATCH"], "--quiet", "--threads=1", "--filter=canonical",
-                "--query-rows", f"0:{rows}", "in.h5", "calibration.h5"], check=True)
+subprocess.run(sys.argv[1:], check=True)
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(int(rows / (used.ru_utime + used.ru_stime)))
+print(int(512 / (used.ru_utime + used.ru_stime)))
 P
     )
 }
 
-# The options of a job that takes $1 seconds of CPU, in `slow`, and the answer of a fast run, in
-# $2-expected.h5.
-prepare() {
-    queries=$(($1 * per_second))
-    [ "$queries" -le 40000 ] || {
-        echo "the machine is too fast for in.h5: $queries queries" >&2
-        exit 2
-    }
-    slow="--threads=1 --filter=canonical --query-rows=0:$queries"
-    "$ENGRAM_BATCH" --quiet --query-rows="0:$queries" in.h5 "$2-expected.h5"
+# $1: output, $2: seconds of CPU that the job shall take. Sets `queries`; the answer of a run that is
+# fast in every way is in $1-expected.h5.
+expect_answer() {
+    queries=$(($2 * per_second))
+    [ "$queries" -le 60000 ] || queries=60000
+    "$ENGRAM_BATCH" --quiet --query-rows="0:$queries" in.h5 "$1-expected.h5"
 }
 
-submit() { # $1: output, others: options of sbatch
+submit() { # $1: output, $2: queries, others: options of sbatch
     out=$1
-    shift
+    rows=$2
+    shift 2
     # shellcheck disable=SC2086 # a list
     sbatch --parsable --cpus-per-task=1 --mem=1G --output="$out.log" "$@" \
-        "$scripts/job.sh" $slow in.h5 "$out.h5"
+        "$scripts/job.sh" $slowly --query-rows="0:$rows" in.h5 "$out.h5"
 }
+
+# ---- cases, of four steps each
 
 # The time limit with the warning that job.sh asks for. Slurm looks every 30 s, and warns half a
 # minute too early rather than too late: 20 to 50 s after the start, here.
-case_limit() {
-    prepare 60 limit
-    limit_job=$(submit limit --time=1 --signal=USR1@10)
+prepare_limit() {
+    expect_answer limit 60
+    limit_queries=$queries
 }
+start_limit() {
+    limit_job=$(submit limit "$limit_queries" --time=1 --signal=USR1@10)
+}
+disturb_limit() { :; }
 judge_limit() {
     log=limit.log
     wait_for "end of the job with a time limit" 900 is_over "$limit_job" || :
@@ -173,34 +178,42 @@ judge_limit() {
 }
 
 # Without a warning (SIGCONT is none): SIGTERM to everything at the time limit itself.
-case_limit_late() {
-    prepare 100 late
-    late_job=$(submit late --time=1 --signal=CONT@10)
+prepare_late() {
+    expect_answer late 100
+    late_queries=$queries
 }
-judge_limit_late() {
+start_late() {
+    late_job=$(submit late "$late_queries" --time=1 --signal=CONT@10)
+}
+disturb_late() { :; }
+judge_late() {
     log=late.log
-    wait_for "end of the job with a late time limit" 900 is_over "$late_job" || :
-    expect limit-late ended "$late_job" COMPLETED
-    expect limit-late restarted "$late_job" 1
-    expect limit-late cmp late.h5 late-expected.h5
+    wait_for "end of the job that was not warned" 900 is_over "$late_job" || :
+    expect late ended "$late_job" COMPLETED
+    expect late restarted "$late_job" 1
+    expect late cmp late.h5 late-expected.h5
 }
 
-# Three shards and the job that joins them. The last element has the number of the whole array; it is
-# told to stop, as preemption would, and must requeue itself alone.
-case_array() {
-    prepare 30 array
+# Three shards and the job that joins them. The last element, which has the number of the whole array,
+# is told to stop as preemption would, and must requeue itself alone.
+prepare_array() {
+    expect_answer array 45
+    array_queries=$queries
+}
+start_array() {
     # shellcheck disable=SC2086 # a list
     submitted=$(SBATCH_ARGS='--cpus-per-task=1 --mem=1G --time=30' \
-        "$scripts/submit-shards.sh" 3 $slow in.h5 array.h5)
+        "$scripts/submit-shards.sh" 3 $slowly --query-rows="0:$array_queries" in.h5 array.h5)
     array_job=${submitted#shards: job }
     array_job=${array_job%%,*}
     merge_job=${submitted##* }
 }
+disturb_array() {
+    wait_for "checkpoint of the third element" 120 has_checkpoint array.shard-3-of-3.h5 || :
+    scancel --signal=USR1 "${array_job}_3" || :
+}
 judge_array() {
     log="engram-${array_job}_1.out engram-${array_job}_2.out engram-${array_job}_3.out engram-merge-$merge_job.out"
-    wait_for "running third element" 120 is_running "${array_job}_3" || :
-    wait_for "checkpoint of the third element" 120 has_checkpoint array.shard-3-of-3.h5 || :
-    scancel --signal=USR1 "${array_job}_3"
     wait_for "end of the merge" 600 is_over "$merge_job" || :
     expect array ended "${array_job}_3" COMPLETED
     expect array restarted "${array_job}_3" 1
@@ -212,39 +225,41 @@ judge_array() {
 
 # A cancelled job ends, keeps its work, and does not come back by itself. The next one continues,
 # from a copy of the input.
-case_cancel() {
-    prepare 20 cancel
-    cancel_job=$(submit cancel --time=30)
+prepare_cancel() {
+    expect_answer cancel 20
+    cancel_queries=$queries
 }
-judge_cancel() {
+start_cancel() {
+    cancel_job=$(submit cancel "$cancel_queries" --time=30)
+}
+disturb_cancel() {
     log=cancel.log
-    wait_for "running job" 120 is_running "$cancel_job" || :
-    wait_for "checkpoint" 120 has_checkpoint cancel.h5 || :
-    scancel "$cancel_job"
+    wait_for "checkpoint of the job to cancel" 120 has_checkpoint cancel.h5 || :
+    scancel "$cancel_job" || :
     wait_for "end of the cancelled job" 120 is_over "$cancel_job" || :
+    sleep 15 # longer than a requeued job waits
     expect cancel ended "$cancel_job" CANCELLED
     expect cancel test ! -e cancel.h5
     expect cancel test -s cancel.h5.checkpoint
-    sleep 15 # as long as a requeued job would wait
-    expect cancel ended "$cancel_job" CANCELLED
-    prepare 20 cancel
-    second_job=$(STAGE=1 SCRATCH=$work submit cancel --time=30)
+    second_job=$(STAGE=1 SCRATCH=$work submit cancel "$cancel_queries" --time=30)
+}
+judge_cancel() {
+    log=cancel.log
     wait_for "end of the second job" 600 is_over "$second_job" || :
     expect cancel ended "$second_job" COMPLETED
     expect cancel grep -q continu cancel.log
     expect cancel cmp cancel.h5 cancel-expected.h5
-    expect cancel test -z "$(ls -d "$work"/engram.* 2>/dev/null)"
+    expect cancel test -z "$(find "$work" -maxdepth 1 -name 'engram.*')"
 }
 
-[ $# -gt 0 ] || set -- limit limit-late array cancel
+[ $# -gt 0 ] || set -- array cancel limit late
 make_input
 cluster_start
-# All at once, as they wait most of the time.
-for case in "$@"; do
-    "case_$(echo "$case" | tr - _)"
-done
-for case in cancel array limit limit-late; do
-    case " $* " in *" $case "*) "judge_$(echo "$case" | tr - _)" ;; esac
+# All at the same time, as they wait for most of it.
+for step in prepare start disturb judge; do
+    for case in "$@"; do
+        "${step}_$case"
+    done
 done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
