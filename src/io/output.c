@@ -30,18 +30,7 @@
 
 enum engram_status engram_output_errno_failure(struct engram_output *output, int error)
 {
-    const char *shown = output->temporary.shown;
-
-    if (engram_errno_is_full(error)) {
-        return engram_fail(&output->log, ENGRAM_ERR_IO,
-                           "%s: cannot write: %s; free some space, or write to another disk", shown,
-                           error == EDQUOT  ? "disk quota exceeded"
-                           : error == EFBIG ? "the file is larger than the limit (ulimit -f) or "
-                                              "the file system allows"
-                                            : "the disk is full");
-    }
-    return engram_fail(&output->log, error == ENOMEM ? ENGRAM_ERR_RESOURCE : ENGRAM_ERR_IO,
-                       "%s: cannot write: %s", shown, strerror(error));
+    return engram_write_failure(output->temporary.shown, error, &output->log);
 }
 
 enum engram_status engram_output_h5_failure(struct engram_output *output, const char *what)
@@ -142,7 +131,7 @@ enum engram_status engram_output_create(const char *path, bool replace, int thre
     made->spool = -1;
     made->threads = threads;
     made->log = log != NULL ? *log : (struct engram_log){NULL, NULL};
-    status = engram_tempfile_create(path, replace, log, &made->temporary);
+    status = engram_tempfile_create(path, ENGRAM_TEMPFILE_SUFFIX, replace, log, &made->temporary);
     if (status == ENGRAM_OK) {
         status = engram_output_reserve(made, 0);
         made->reserved = 0; /* HDF5 truncates the file now */

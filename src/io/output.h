@@ -1,14 +1,14 @@
 /* The writer: a result file that appears complete or not at all.
  *
- * The file is built under a temporary name in OUTPUT's folder (created exclusively), then synced,
- * renamed onto OUTPUT, and the folder synced. Uncompressed datasets are contiguous, allocated
- * early, and written with pwrite at their offsets: any row range, in any order. Compressed ones
- * are chunked, each chunk deflated by zlib on all threads and written as a whole: rows in order.
- * Nothing in the file depends on time, machine, thread count, or on how rows are cut into calls:
- * the same declarations and rows give the same bytes (one version of HDF5 and zlib). Chunk shapes
- * depend on the dataset's shape only. Packed chunks lie in the file dataset by dataset: those of a
- * dataset whose predecessors are not complete yet wait in a nameless file in OUTPUT's folder. So
- * writing dataset after dataset is the cheapest order. */
+ * The file is built under a temporary name in OUTPUT's folder (created exclusively; see
+ * tempfile.h), then synced, renamed onto OUTPUT, and the folder synced. Uncompressed datasets are
+ * contiguous, allocated early, and written with pwrite at their offsets: any row range, in any
+ * order. Compressed ones are chunked, each chunk deflated by zlib on all threads and written as a
+ * whole: rows in order. Nothing in the file depends on time, machine, thread count, or on how rows
+ * are cut into calls: the same declarations and rows give the same bytes (one version of HDF5 and
+ * zlib). Chunk shapes depend on the dataset's shape only. Packed chunks lie in the file dataset by
+ * dataset: those of a dataset whose predecessors are not complete yet wait in a nameless file in
+ * OUTPUT's folder. So writing dataset after dataset is the cheapest order. */
 #ifndef ENGRAM_IO_OUTPUT_H
 #define ENGRAM_IO_OUTPUT_H
 
@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "engram/search.h"
+#include "io/cells.h"
 #include "io/ids.h"
 
 struct engram_output;
@@ -65,6 +66,15 @@ enum engram_status engram_output_number(struct engram_output *output, const char
 /* Writes rows [first, first + count); `data` is dense and in native byte order. */
 enum engram_status engram_output_rows(struct engram_output *output, int dataset, int64_t first,
                                       int64_t count, const void *data);
+
+/* Everything is declared and written but the rows of `dataset`, which is contiguous and not empty:
+ * hands the file over for its cells to be written. `mark` stands in the digest's place, the only
+ * text that is not final. Frees `output` whatever happens. IO. */
+enum engram_status engram_output_settle(struct engram_output *output, int dataset, const char *mark,
+                                        struct engram_cells *cells);
+
+/* Memory that writing a compressed dataset of rows x row_bytes takes. */
+uint64_t engram_output_packing_bytes(uint64_t rows, uint64_t row_bytes, int threads);
 
 /* Finishes, syncs and renames; frees `output` whatever happens. */
 enum engram_status engram_output_publish(struct engram_output *output);

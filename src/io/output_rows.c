@@ -117,6 +117,16 @@ void engram_output_plan_chunks(struct engram_output_set *set, int threads)
     }
 }
 
+uint64_t engram_output_packing_bytes(uint64_t rows, uint64_t row_bytes, int threads)
+{
+    struct engram_output_set set = {
+        .dims = {rows, row_bytes}, .row_bytes = (size_t)row_bytes, .level = 1};
+    engram_output_plan_chunks(&set, threads);
+    /* Staged, shuffled, packed; the last may be a little longer. */
+    uint64_t batch = engram_saturating_mul(set.batch, set.chunk_bytes);
+    return engram_saturating_add(engram_saturating_mul(batch, 3), batch / 64);
+}
+
 static enum engram_status write_chunk(struct engram_output *output, struct engram_output_set *set,
                                       const void *packed, size_t size)
 {

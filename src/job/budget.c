@@ -98,8 +98,9 @@ static uint64_t smallest(const struct engram_demand *demand, const struct engram
     need = engram_saturating_add(need, demand->reading);
     need = engram_saturating_add(need, engram_saturating_mul(base, demand->base_row));
     need = engram_saturating_add(need, engram_saturating_mul(queries, demand->query_row));
-    return engram_saturating_add(
+    need = engram_saturating_add(
         need, engram_saturating_mul(at_most(queries, UNIT_MIN), demand->query_state));
+    return at_least(need, engram_saturating_add(demand->fixed, demand->packing));
 }
 
 /* The base in slabs: each slab of queries reads it once, so those are as large as can be. */
@@ -193,4 +194,6 @@ void engram_budget_divide(const struct engram_demand *demand, struct engram_plan
             plan->need_bytes,
             slab_bytes(plan->query_slab_rows, plan->query_rows, demand->query_row));
     }
+    plan->need_bytes =
+        at_least(plan->need_bytes, engram_saturating_add(demand->fixed, demand->packing));
 }

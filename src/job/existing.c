@@ -60,15 +60,11 @@ static enum engram_status check_output_name(const struct engram_job_state *job, 
 /* Finds out before the search, not after it, that the result has no place to go. */
 static enum engram_status try_to_create(struct engram_job_state *job)
 {
-    struct engram_tempfile probe;
-    enum engram_status status = engram_tempfile_create(job->options->output, job->options->force,
-                                                       &job->options->log, &probe);
+    enum engram_status status = engram_tempfile_probe(job->options->output, job->options->force,
+                                                      &job->options->log, &job->folder);
     if (status != ENGRAM_OK) {
         return status;
     }
-    job->folder = probe.folder;
-    probe.folder = NULL;
-    engram_tempfile_discard(&probe);
     return engram_spooling_check_folder(job);
 }
 

@@ -121,11 +121,15 @@ static bool contains(const int64_t outer[2], const int64_t inner[2])
 
 static bool replaces(const struct engram_record *newer, const struct engram_record *older)
 {
+    if (newer->kind == ENGRAM_RECORD_CELLS && older->kind == ENGRAM_RECORD_DONE) {
+        return true;
+    }
     if (newer->kind != older->kind) {
         return false;
     }
     switch (newer->kind) {
     case ENGRAM_RECORD_STATE:
+    case ENGRAM_RECORD_CELLS:
         return true;
     case ENGRAM_RECORD_PARTIAL:
     case ENGRAM_RECORD_DONE:

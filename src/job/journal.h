@@ -32,7 +32,9 @@ enum engram_record_kind {
     ENGRAM_RECORD_STATE = 4,        /* all of a collector's state: replaces the last one */
     ENGRAM_RECORD_BASE_HASHES = 5,  /* content of base rows, one hash a grain */
     ENGRAM_RECORD_QUERY_HASHES = 6, /* of query rows */
-    ENGRAM_RECORD_DONE = 7          /* a unit whose answers are all in records before this one */
+    ENGRAM_RECORD_DONE = 7,         /* a unit whose answers are all in records before this one .. */
+    ENGRAM_RECORD_CELLS = 8         /* .. or in the file of which this tells; one that is made anew
+                                       holds nothing yet: replaces the last one and all of DONE */
 };
 
 /* What a record is about: rows of the datasets, half-open. */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/size.h"
 #include "base/team.h"
+#include "io/output.h"
 #include "io/source.h"
 #include "job/budget.h"
 #include "job/threads.h"
@@ -100,15 +101,27 @@ static uint64_t answer_bytes(const struct engram_inputs *inputs, const struct en
     }
 }
 
-/* The least for answers on their way out; a row of a dense result is written as one. */
-static uint64_t block_bytes(const struct engram_inputs *inputs, const struct engram_plan *plan)
+/* The least for answers on their way out. */
+static uint64_t block_bytes(const struct engram_inputs *inputs)
 {
-    const uint64_t cell = inputs->float64 ? sizeof(double) : sizeof(float);
-    const uint64_t row = engram_saturating_mul(plan->base_rows, cell);
     if (engram_plan_spools(inputs)) {
         return engram_plan_pair_bytes > 0 ? engram_plan_pair_bytes : BLOCK_MIN;
     }
-    return !is_matrix(inputs) ? 0 : row > BLOCK_MIN ? row : BLOCK_MIN;
+    return is_matrix(inputs) ? BLOCK_MIN : 0;
+}
+
+/* What it takes to compress a dense result, after everything else. */
+static uint64_t packing_bytes(const struct engram_inputs *inputs,
+                              const struct engram_job_options *options,
+                              const struct engram_plan *plan)
+{
+    const uint64_t cell = inputs->float64 ? sizeof(double) : sizeof(float);
+    const uint64_t row = engram_saturating_mul(plan->base_rows, cell);
+    if (inputs->answer != ENGRAM_ANSWER_DENSE || options->compress == 0) {
+        return 0;
+    }
+    return engram_saturating_add(engram_output_packing_bytes(plan->query_rows, row, plan->threads),
+                                 row > BLOCK_MIN ? row : BLOCK_MIN);
 }
 
 /* The least that reading a set takes: a few of its chunks, packed and unpacked. */
@@ -136,6 +149,7 @@ static uint64_t row_bytes(const struct engram_set_ref *set)
 }
 
 static struct engram_demand demand_of(const struct engram_inputs *inputs,
+                                      const struct engram_job_options *options,
                                       const struct engram_kernels *kernels,
                                       const struct engram_plan *plan)
 {
@@ -147,8 +161,9 @@ static struct engram_demand demand_of(const struct engram_inputs *inputs,
     struct engram_demand demand = {
         .fixed = PROCESS_BYTES + THREAD_BYTES * (uint64_t)plan->threads,
         .answers = answer_bytes(inputs, plan),
-        .block = block_bytes(inputs, plan),
+        .block = block_bytes(inputs),
         .block_most = engram_plan_spools(inputs) || is_matrix(inputs) ? BLOCK_MOST : 0,
+        .packing = packing_bytes(inputs, options, plan),
         .reading = reading_bytes(&inputs->base),
         .stored = engram_saturating_add(
             engram_saturating_mul(plan->base_rows, row_bytes(&inputs->base)),
@@ -174,10 +189,10 @@ static struct engram_demand demand_of(const struct engram_inputs *inputs,
 }
 
 /* Slabs, and what pairs may take of what they leave. */
-static void divide(const struct engram_inputs *inputs, const struct engram_kernels *kernels,
-                   struct engram_plan *plan)
+static void divide(const struct engram_inputs *inputs, const struct engram_job_options *options,
+                   const struct engram_kernels *kernels, struct engram_plan *plan)
 {
-    const struct engram_demand demand = demand_of(inputs, kernels, plan);
+    struct engram_demand demand = demand_of(inputs, options, kernels, plan);
     plan->rows_bytes = engram_saturating_mul(plan->base_rows, row_bytes(&inputs->base));
     if (!demand.shared) {
         plan->rows_bytes = engram_saturating_add(
@@ -185,6 +200,11 @@ static void divide(const struct engram_inputs *inputs, const struct engram_kerne
     }
     plan->packed_bytes =
         engram_saturating_mul(plan->base_rows, demand.base_row - row_bytes(&inputs->base));
+    if (inputs->answer == ENGRAM_ANSWER_DENSE) {
+        /* The block has room for one value of every row of the slab at least. */
+        demand.base_row = engram_saturating_add(demand.base_row,
+                                                inputs->float64 ? sizeof(double) : sizeof(float));
+    }
     engram_budget_divide(&demand, plan);
     plan->answer_bytes =
         engram_plan_spools(inputs) ? 0 : engram_saturating_add(demand.answers, plan->block_bytes);
@@ -226,7 +246,7 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
     }
     plan->budget_bytes =
         options->memory > 0 ? options->memory : engram_budget_default(plan->threads);
-    divide(inputs, kernels, plan);
+    divide(inputs, options, kernels, plan);
     const bool pairwise = inputs->answer == ENGRAM_ANSWER_PAIRWISE;
     plan->pairs =
         pairwise ? plan->query_rows : engram_saturating_mul(plan->base_rows, plan->query_rows);

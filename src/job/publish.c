@@ -199,14 +199,19 @@ static const struct engram_publication_kind *kind_of(enum engram_answer answer)
     }
 }
 
-/* Everything between creating and publishing the file. */
-static enum engram_status fill(struct engram_publication *p)
+/* Creates the file and everything in it but what the kind writes. */
+static enum engram_status begin(struct engram_publication *p,
+                                const struct engram_publication_kind *kind)
 {
-    const struct engram_publication_kind *kind = kind_of(p->inputs->answer);
+    const struct engram_publish_options *options = p->options;
     if (kind == NULL) {
-        return engram_fail(&p->options->log, ENGRAM_ERR_INTERNAL, "an answer without a form");
+        return engram_fail(&options->log, ENGRAM_ERR_INTERNAL, "an answer without a form");
     }
-    enum engram_status status = write_attributes(p);
+    enum engram_status status = engram_output_create(options->path, options->replace,
+                                                     options->threads, &options->log, &p->output);
+    if (status == ENGRAM_OK) {
+        status = write_attributes(p);
+    }
     if (status == ENGRAM_OK) {
         status = write_row_data(p);
     }
@@ -220,29 +225,31 @@ static enum engram_status fill(struct engram_publication *p)
         status = write_ids(p, "/query_ids", &p->inputs->queries, p->inputs->queries.first,
                            p->inputs->queries.last);
     }
-    if (status == ENGRAM_OK) {
-        status = kind->write(p);
-    }
     return status;
+}
+
+static struct engram_publication publication_of(const struct engram_inputs *inputs,
+                                                const struct engram_publish_options *options)
+{
+    return (struct engram_publication){
+        .inputs = inputs,
+        .options = options,
+        .queries = inputs->queries.last - inputs->queries.first,
+        .value_type = inputs->float64 ? ENGRAM_OUT_F64 : ENGRAM_OUT_F32,
+    };
 }
 
 enum engram_status engram_publish(const struct engram_inputs *inputs,
                                   const struct engram_answers *answers,
                                   const struct engram_publish_options *options)
 {
-    struct engram_publication p = {
-        .inputs = inputs,
-        .answers = answers,
-        .options = options,
-        .queries = inputs->queries.last - inputs->queries.first,
-        .value_type = inputs->float64 ? ENGRAM_OUT_F64 : ENGRAM_OUT_F32,
-    };
-    enum engram_status status = engram_output_create(options->path, options->replace,
-                                                     options->threads, &options->log, &p.output);
-    if (status != ENGRAM_OK) {
-        return status;
+    const struct engram_publication_kind *kind = kind_of(inputs->answer);
+    struct engram_publication p = publication_of(inputs, options);
+    p.answers = answers;
+    enum engram_status status = begin(&p, kind);
+    if (status == ENGRAM_OK) {
+        status = kind->write(&p);
     }
-    status = fill(&p);
     if (status == ENGRAM_OK) {
         status = engram_output_publish(p.output);
     } else {
@@ -253,4 +260,17 @@ enum engram_status engram_publish(const struct engram_inputs *inputs,
     free(p.numbers);
     free(p.texts);
     return status;
+}
+
+enum engram_status engram_publish_cells(const struct engram_inputs *inputs,
+                                        const struct engram_publish_options *options,
+                                        struct engram_cells *cells)
+{
+    struct engram_publication p = publication_of(inputs, options);
+    enum engram_status status = begin(&p, kind_of(inputs->answer));
+    if (status != ENGRAM_OK) {
+        engram_output_discard(p.output);
+        return status;
+    }
+    return engram_output_settle(p.output, p.sets[0], options->digest, cells);
 }

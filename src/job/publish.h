@@ -2,6 +2,7 @@
 #ifndef ENGRAM_JOB_PUBLISH_H
 #define ENGRAM_JOB_PUBLISH_H
 
+#include "io/cells.h"
 #include "job/inputs.h"
 #include "job/spool.h"
 #include "search/partial.h"
@@ -37,6 +38,12 @@ struct engram_publish_options {
 /* Rows of a dense (`width` base rows) or pairwise (1) result that are computed at a time, in blocks
  * of `bytes`; a row that is larger is a block of its own. */
 int64_t engram_matrix_block_rows(int64_t rows, int64_t width, bool float64, size_t bytes);
+
+/* Makes everything of an uncompressed dense result but its cells and its digest, in place of which
+ * options->digest is a mark. */
+enum engram_status engram_publish_cells(const struct engram_inputs *inputs,
+                                        const struct engram_publish_options *options,
+                                        struct engram_cells *cells);
 
 /* Writes the whole result; it appears under its name at the end or not at all. */
 enum engram_status engram_publish(const struct engram_inputs *inputs,

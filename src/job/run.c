@@ -35,6 +35,20 @@ struct engram_request engram_job_request(struct engram_job_state *job)
     };
 }
 
+struct engram_publish_options engram_job_publish_options(const struct engram_job_state *job,
+                                                         const char *digest)
+{
+    return (struct engram_publish_options){
+        .path = job->options->output,
+        .replace = job->options->force,
+        .compress = job->options->compress,
+        .threads = job->plan.threads,
+        .digest = digest,
+        .cancel = job->options->cancel,
+        .log = job->options->log,
+    };
+}
+
 enum engram_status engram_job_publish(struct engram_job_state *job)
 {
     char digest[ENGRAM_DIGEST_SIZE];
@@ -42,17 +56,9 @@ enum engram_status engram_job_publish(struct engram_job_state *job)
                                             (uint64_t)job->report->query_count};
     uint64_t start = engram_clock_ns();
     engram_feed_digest(job, digest);
-    const struct engram_publish_options options = {
-        .path = job->options->output,
-        .replace = job->options->force,
-        .compress = job->options->compress,
-        .threads = job->plan.threads,
-        .digest = digest,
-        .cancel = job->options->cancel,
-        .progress = job->answers.fill == NULL ? engram_stage_tell : NULL, /* it tells itself */
-        .progress_context = &writing,
-        .log = job->options->log,
-    };
+    struct engram_publish_options options = engram_job_publish_options(job, digest);
+    options.progress = engram_stage_tell;
+    options.progress_context = &writing;
     for (int64_t i = 0; i < job->answers.count; i++) {
         const struct engram_partial *part = &job->answers.parts[i];
         job->report->answers += (uint64_t)part->indptr[part->queries];
@@ -64,7 +70,7 @@ enum engram_status engram_job_publish(struct engram_job_state *job)
     if (status == ENGRAM_OK) {
         status = engram_publish(&job->inputs, &job->answers, &options);
     }
-    job->report->write_seconds = (double)(engram_clock_ns() - start) * 1e-9;
+    job->report->write_seconds += (double)(engram_clock_ns() - start) * 1e-9;
     return status;
 }
 
@@ -158,6 +164,7 @@ enum engram_status engram_job_run(const struct engram_job_options *options,
     memset(job.report, 0, sizeof *job.report);
     engram_fp_enter(&saved);
     enum engram_status status = run(&job);
+    engram_dense_close(&job, status);
     engram_fp_leave(&saved);
     for (int64_t i = 0; job.answers.parts != NULL && i < job.answers.count; i++) {
         engram_partial_free(&job.answers.parts[i]);

@@ -2,6 +2,7 @@
 #ifndef ENGRAM_JOB_STATE_H
 #define ENGRAM_JOB_STATE_H
 
+#include "io/cells.h"
 #include "io/source.h"
 #include "job/checkpoint.h"
 #include "job/identity.h"
@@ -31,6 +32,7 @@ struct engram_job_state {
     struct engram_done done; /* units; see checkpoint.h */
     struct engram_checkpoint checkpoint;
     struct engram_answers answers;
+    struct engram_cells cells; /* dense */
     struct engram_spill spill;
     char *folder; /* OUTPUT's, links resolved; NULL before engram_check_output */
     struct engram_stage_progress reading;
@@ -63,15 +65,31 @@ void engram_feed_digest(const struct engram_job_state *job, char digest[ENGRAM_D
 
 struct engram_request engram_job_request(struct engram_job_state *job);
 
+struct engram_publish_options engram_job_publish_options(const struct engram_job_state *job,
+                                                         const char *digest);
+
 /* Writes OUTPUT from job->answers. */
 enum engram_status engram_job_publish(struct engram_job_state *job);
 
 /* ---- run_answers.c: neighbours, pairs and labels */
 enum engram_status engram_job_answers(struct engram_job_state *job);
 
-/* ---- run_matrix.c: search and publication of dense and pairwise answers */
-enum engram_status engram_job_dense(struct engram_job_state *job);
+/* ---- run_pairwise.c: search and publication of row by row answers */
 enum engram_status engram_job_pairwise(struct engram_job_state *job);
+
+/* ---- run_dense.c: search and publication of a value for every pair */
+enum engram_status engram_job_dense(struct engram_job_state *job);
+
+/* ---- dense_cells.c: where the cells of a dense answer are while there are more to come */
+
+/* Takes OUTPUT and opens what an earlier run left of job->cells, or makes it anew. */
+enum engram_status engram_dense_open(struct engram_job_state *job);
+
+/* All cells are there: they become OUTPUT. */
+enum engram_status engram_dense_finish(struct engram_job_state *job);
+
+/* After engram_checkpoint_close: what no run can continue goes. Any kind of job. */
+void engram_dense_close(struct engram_job_state *job, enum engram_status status);
 
 /* ---- run_components.c: search and publication of duplicate groups */
 enum engram_status engram_job_components(struct engram_job_state *job);

@@ -1,20 +1,12 @@
-/* The answers that are a value for every pair asked about: all pairs, or row by row. Values are
- * computed while the result is written. */
+/* A value for every row of one set and the same row of the other. All the work is in reading, so
+ * none of it is kept: a run that continues would have to read everything again anyway. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "job/stream.h"
+#include "job/state.h"
 #include "kernels/kernels.h"
-
-/* What the values are computed from. */
-struct matrix {
-    struct engram_job_state *job;
-    struct engram_stream *stream;
-    bool started;
-    uint64_t search_ns;
-};
 
 /* One side of a pairwise job: a stream of slabs, of which `used` rows are done. */
 struct side {
@@ -23,122 +15,6 @@ struct side {
     struct engram_slab slab;
     int64_t used;
 };
-
-/* Rows [first, last) of the queries in memory against every slab of the base. */
-static enum engram_status fill_rows(struct matrix *m, int64_t first, int64_t last,
-                                    const struct engram_values *values)
-{
-    struct engram_job_state *job = m->job;
-    const size_t size = values->float32 ? sizeof(float) : sizeof(double);
-    const struct engram_prepared *prepared;
-    struct engram_request request;
-    int64_t first_row;
-    enum engram_status status = engram_stream_base(m->stream, &prepared, &first_row, &request);
-    while (status == ENGRAM_OK && prepared != NULL) {
-        struct engram_values columns = *values;
-        columns.data =
-            (unsigned char *)values->data + (size_t)(first_row - job->inputs.base.first) * size;
-        status = engram_unit_dense(prepared, &job->queries, first, last, &request, &columns,
-                                   &job->report->search);
-        job->searching.before += (uint64_t)(last - first) * (uint64_t)prepared->rows;
-        if (status == ENGRAM_OK) {
-            status = engram_stream_base(m->stream, &prepared, &first_row, &request);
-        }
-    }
-    return status;
-}
-
-/* Where the base is one slab, it stays, and a slab of queries may be many blocks; else a block is a
- * slab of queries. */
-static enum engram_status fill_dense(void *context, int64_t first, int64_t count,
-                                     const struct engram_values *values)
-{
-    struct matrix *m = context;
-    const struct engram_query_rows *queries = &m->job->queries;
-    struct engram_values rows = *values;
-    uint64_t start = engram_clock_ns();
-    enum engram_status status = ENGRAM_OK;
-    rows.stride = (size_t)m->job->report->base_count;
-    first += m->job->inputs.queries.first;
-    for (int64_t last = first + count; status == ENGRAM_OK && first < last;) {
-        bool more = true;
-        if (first >= queries->first_row + queries->set.rows) {
-            status = engram_stream_queries(m->stream, &more);
-            if (status == ENGRAM_OK && !more) {
-                status = engram_fail(&m->job->options->log, ENGRAM_ERR_INTERNAL,
-                                     "%s: fewer rows than there were", m->job->query_name);
-            }
-        } else {
-            engram_stream_again(m->stream);
-        }
-        int64_t end = queries->first_row + queries->set.rows;
-        end = end < last ? end : last;
-        if (status == ENGRAM_OK) {
-            status = fill_rows(m, first - queries->first_row, end - queries->first_row, &rows);
-        }
-        rows.data =
-            (unsigned char *)rows.data +
-            (size_t)(end - first) * rows.stride * (rows.float32 ? sizeof(float) : sizeof(double));
-        first = end;
-    }
-    m->search_ns += engram_clock_ns() - start;
-    return status;
-}
-
-/* The result, computed on the way. */
-static enum engram_status publish(struct matrix *m)
-{
-    struct engram_job_state *job = m->job;
-    job->answers.fill = fill_dense;
-    job->answers.fill_context = m;
-    job->answers.block_bytes = job->plan.block_bytes;
-    job->report->answers = job->plan.pairs;
-    enum engram_status status = engram_job_publish(job);
-    job->report->search_seconds += (double)m->search_ns * 1e-9;
-    job->report->write_seconds -= (double)m->search_ns * 1e-9;
-    return status;
-}
-
-/* The result holds the identity, and is written while rows are read: what is not in memory at the
- * start is read for it before. */
-static enum engram_status know_content(struct matrix *m)
-{
-    struct engram_job_state *job = m->job;
-    const struct engram_prepared *prepared;
-    struct engram_request request;
-    int64_t first_row;
-    enum engram_status status = ENGRAM_OK;
-    if (job->plan.base_slab_rows != INT64_MAX) {
-        status = engram_feed_hash(job, &job->inputs.base, &job->base_content);
-    }
-    if (status == ENGRAM_OK && job->plan.query_slab_rows != INT64_MAX &&
-        !engram_inputs_shared(&job->inputs)) {
-        status = engram_feed_hash(job, &job->inputs.queries, &job->query_content);
-    }
-    if (status == ENGRAM_OK) {
-        status = engram_stream_queries(m->stream, &m->started);
-    }
-    if (status == ENGRAM_OK) {
-        status = engram_stream_base(m->stream, &prepared, &first_row, &request);
-    }
-    return status;
-}
-
-enum engram_status engram_job_dense(struct engram_job_state *job)
-{
-    struct matrix m = {.job = job};
-    enum engram_status status = engram_stream_open(job, &m.stream);
-    if (status == ENGRAM_OK) {
-        status = know_content(&m);
-    }
-    if (status == ENGRAM_OK) {
-        status = publish(&m);
-    }
-    engram_stream_close(m.stream);
-    return status;
-}
-
-/* ---- row by row */
 
 static enum engram_status fill_pairwise(void *context, int64_t first, int64_t count,
                                         const struct engram_values *values)

@@ -1,0 +1,212 @@
+#define _GNU_SOURCE
+
+#include "io/cells.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/size.h"
+
+/* Cells of a plain file start on a page, after the mark. */
+#define PLAIN_OFFSET ((uint64_t)4096)
+
+/* Rows that are worth telling the disk about at once. */
+#define EARLY_BYTES ((size_t)8 << 20)
+
+bool engram_cells_draw_mark(char mark[ENGRAM_MARK_LENGTH + 1])
+{
+    unsigned char random[ENGRAM_MARK_LENGTH / 2];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof random; i++) {
+        (void)snprintf(mark + 2 * i, 3, "%02x", random[i]);
+    }
+    return true;
+}
+
+static const char *suffix_of(const struct engram_cells_place *place)
+{
+    return place->packed ? ENGRAM_TEMPFILE_CELLS_SUFFIX : ENGRAM_TEMPFILE_SUFFIX;
+}
+
+static enum engram_status write_failure(const struct engram_cells *cells)
+{
+    return engram_write_failure(cells->file.shown, errno, &cells->log);
+}
+
+/* Room for all of it now, not when most of the work is done. */
+static bool allocate(int fd, uint64_t bytes)
+{
+    int failed;
+    do {
+        failed = fallocate(fd, 0, 0, (off_t)bytes);
+    } while (failed != 0 && errno == EINTR);
+    if (failed != 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)) {
+        failed = ftruncate(fd, (off_t)bytes);
+    }
+    return failed == 0;
+}
+
+enum engram_status engram_cells_create(const char *path, bool replace, uint64_t rows,
+                                       uint64_t row_bytes, const char *mark,
+                                       const struct engram_log *log, struct engram_cells *cells)
+{
+    *cells = (struct engram_cells){.log = log != NULL ? *log : (struct engram_log){NULL, NULL}};
+    cells->place = (struct engram_cells_place){
+        .offset = PLAIN_OFFSET, .rows = rows, .row_bytes = row_bytes, .packed = true};
+    memcpy(cells->place.mark, mark, ENGRAM_MARK_LENGTH);
+    cells->place.bytes =
+        engram_saturating_add(PLAIN_OFFSET, engram_saturating_mul(rows, row_bytes));
+    enum engram_status status =
+        engram_tempfile_create(path, suffix_of(&cells->place), replace, log, &cells->file);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (cells->place.bytes > INT64_MAX) {
+        status = engram_write_failure(path, EFBIG, log);
+    } else if (!allocate(cells->file.fd, cells->place.bytes) ||
+               !engram_write_at(cells->file.fd, mark, ENGRAM_MARK_LENGTH, 0)) {
+        status = write_failure(cells);
+    } else {
+        status = engram_tempfile_settle(&cells->file, log);
+    }
+    if (status != ENGRAM_OK) {
+        engram_cells_close(cells, false);
+    }
+    return status;
+}
+
+/* Whether the open file is the one of the place. */
+static bool recognised(const struct engram_cells *cells, const char *digest, bool *complete)
+{
+    char found[ENGRAM_MARK_LENGTH];
+    struct stat info;
+    if (fstat(cells->file.fd, &info) != 0 || (uint64_t)info.st_size != cells->place.bytes ||
+        !engram_read_at(cells->file.fd, found, sizeof found, (off_t)cells->place.mark_at)) {
+        return false;
+    }
+    *complete = digest != NULL && memcmp(found, digest, sizeof found) == 0;
+    return *complete || memcmp(found, cells->place.mark, sizeof found) == 0;
+}
+
+enum engram_status engram_cells_open(const char *path, bool replace,
+                                     const struct engram_cells_place *place, const char *digest,
+                                     const struct engram_log *log, struct engram_cells *cells,
+                                     bool *found)
+{
+    *found = false;
+    *cells = (struct engram_cells){.place = *place,
+                                   .log = log != NULL ? *log : (struct engram_log){NULL, NULL}};
+    enum engram_status status =
+        engram_tempfile_continue(path, suffix_of(place), replace, log, &cells->file);
+    if (status != ENGRAM_OK || cells->file.shown == NULL) {
+        return status;
+    }
+    *found = recognised(cells, digest, &cells->complete);
+    if (!*found) {
+        engram_cells_close(cells, true);
+    }
+    return ENGRAM_OK;
+}
+
+/* The disk begins now, while the next rows are computed, and not when the file is synced. What goes
+ * wrong here goes wrong there again. */
+static void start_writing(int fd, uint64_t offset, uint64_t bytes)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    (void)sync_file_range(fd, (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)fd;
+    (void)offset;
+    (void)bytes;
+#endif
+}
+
+static bool within(const struct engram_cells_place *place, uint64_t row, uint64_t count,
+                   uint64_t first, size_t bytes)
+{
+    return row <= place->rows && count <= place->rows - row && first <= place->row_bytes &&
+           bytes <= place->row_bytes - first;
+}
+
+enum engram_status engram_cells_write(struct engram_cells *cells, uint64_t row, uint64_t count,
+                                      uint64_t first, size_t bytes, const void *data)
+{
+    const struct engram_cells_place *place = &cells->place;
+    const unsigned char *from = data;
+    const uint64_t start = place->offset + row * place->row_bytes + first;
+    if (!within(place, row, count, first, bytes)) {
+        return engram_fail(&cells->log, ENGRAM_ERR_INTERNAL, "%s: cells outside the matrix",
+                           cells->file.shown);
+    }
+    if (bytes == place->row_bytes) {
+        if (!engram_write_at(cells->file.fd, data, (size_t)count * bytes, (off_t)start)) {
+            return write_failure(cells);
+        }
+        if (count * bytes >= EARLY_BYTES) {
+            start_writing(cells->file.fd, start, count * bytes);
+        }
+        return ENGRAM_OK;
+    }
+    for (uint64_t r = 0; r < count; r++) {
+        if (!engram_write_at(cells->file.fd, from + (size_t)r * bytes, bytes,
+                             (off_t)(start + r * place->row_bytes))) {
+            return write_failure(cells);
+        }
+    }
+    return ENGRAM_OK;
+}
+
+enum engram_status engram_cells_read(const struct engram_cells *cells, uint64_t row, uint64_t count,
+                                     void *to)
+{
+    const struct engram_cells_place *place = &cells->place;
+    if (!within(place, row, count, 0, 0)) {
+        return engram_fail(&cells->log, ENGRAM_ERR_INTERNAL, "%s: cells outside the matrix",
+                           cells->file.shown);
+    }
+    if (!engram_read_at(cells->file.fd, to, (size_t)(count * place->row_bytes),
+                        (off_t)(place->offset + row * place->row_bytes))) {
+        return engram_fail(&cells->log, ENGRAM_ERR_IO, "%s: cannot be read: %s", cells->file.path,
+                           strerror(errno));
+    }
+    return ENGRAM_OK;
+}
+
+enum engram_status engram_cells_sync(struct engram_cells *cells)
+{
+    return fdatasync(cells->file.fd) == 0 ? ENGRAM_OK : write_failure(cells);
+}
+
+/* The digest comes after all cells are safe: a file that holds it is whole. */
+enum engram_status engram_cells_publish(struct engram_cells *cells, const char *digest)
+{
+    enum engram_status status = engram_cells_sync(cells);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (strlen(digest) != ENGRAM_MARK_LENGTH) {
+        return engram_fail(&cells->log, ENGRAM_ERR_INTERNAL, "%s: a digest of another length",
+                           cells->file.shown);
+    }
+    if (!engram_write_at(cells->file.fd, digest, ENGRAM_MARK_LENGTH, (off_t)cells->place.mark_at)) {
+        return write_failure(cells);
+    }
+    return engram_tempfile_publish(&cells->file, &cells->log);
+}
+
+void engram_cells_close(struct engram_cells *cells, bool keep)
+{
+    if (keep) {
+        engram_tempfile_leave(&cells->file);
+    } else {
+        engram_tempfile_discard(&cells->file);
+    }
+}

@@ -1,0 +1,199 @@
+/* The file of a dense answer's cells: made, found again, finished. Its place is in the journal; the
+ * units that are done say which cells it holds. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/endian.h"
+#include "base/log.h"
+#include "base/size.h"
+#include "job/state.h"
+
+/* A place as a record's payload. */
+enum { PLACE_WORDS = 6, PLACE_BYTES = PLACE_WORDS * 8 + ENGRAM_MARK_LENGTH };
+
+static void encode(const struct engram_cells_place *place, unsigned char bytes[PLACE_BYTES])
+{
+    const uint64_t words[PLACE_WORDS] = {place->bytes,     place->offset,  place->rows,
+                                         place->row_bytes, place->mark_at, place->packed};
+    for (int i = 0; i < PLACE_WORDS; i++) {
+        engram_store64le(bytes + 8 * i, words[i]);
+    }
+    memcpy(bytes + 8 * PLACE_WORDS, place->mark, ENGRAM_MARK_LENGTH);
+}
+
+static struct engram_cells_place decode(const unsigned char bytes[PLACE_BYTES])
+{
+    struct engram_cells_place place = {
+        .bytes = engram_load64le(bytes),
+        .offset = engram_load64le(bytes + 8),
+        .rows = engram_load64le(bytes + 16),
+        .row_bytes = engram_load64le(bytes + 24),
+        .mark_at = engram_load64le(bytes + 32),
+        .packed = engram_load64le(bytes + 40) != 0,
+    };
+    memcpy(place.mark, bytes + 8 * PLACE_WORDS, ENGRAM_MARK_LENGTH);
+    return place;
+}
+
+static uint64_t row_bytes(const struct engram_job_state *job)
+{
+    const uint64_t cell = job->inputs.float64 ? sizeof(double) : sizeof(float);
+    return engram_saturating_mul((uint64_t)job->report->base_count, cell);
+}
+
+static bool is_empty(const struct engram_job_state *job)
+{
+    return job->report->base_count == 0 || job->report->query_count == 0;
+}
+
+/* Whether a place is one that this job would have chosen. */
+static bool suits(const struct engram_job_state *job, const struct engram_cells_place *place)
+{
+    uint64_t cells = engram_saturating_mul((uint64_t)job->report->query_count, row_bytes(job));
+    return place->rows == (uint64_t)job->report->query_count &&
+           place->row_bytes == row_bytes(job) && place->packed == (job->options->compress > 0) &&
+           place->bytes <= INT64_MAX && place->offset <= place->bytes &&
+           cells <= place->bytes - place->offset &&
+           place->mark_at <= place->bytes - ENGRAM_MARK_LENGTH;
+}
+
+/* The last record of a kind. */
+static const struct engram_record *find(const struct engram_journal *journal,
+                                        enum engram_record_kind kind, uint64_t bytes)
+{
+    for (size_t i = engram_journal_count(journal); i-- > 0;) {
+        const struct engram_record *record = engram_journal_record(journal, i);
+        if (record->kind == kind && record->bytes == bytes) {
+            return record;
+        }
+    }
+    return NULL;
+}
+
+static enum engram_status load(struct engram_job_state *job, struct engram_journal *journal)
+{
+    const struct engram_record *record = find(journal, ENGRAM_RECORD_CELLS, PLACE_BYTES);
+    const struct engram_record *state = find(journal, ENGRAM_RECORD_STATE, ENGRAM_MARK_LENGTH);
+    unsigned char bytes[PLACE_BYTES] = {0};
+    char digest[ENGRAM_MARK_LENGTH] = {0};
+    bool found = false;
+    enum engram_status status = ENGRAM_OK;
+    if (record != NULL) {
+        status = engram_journal_read(journal, record, 0, sizeof bytes, bytes);
+    }
+    if (status == ENGRAM_OK && state != NULL) {
+        status = engram_journal_read(journal, state, 0, sizeof digest, digest);
+    }
+    struct engram_cells_place place = decode(bytes);
+    if (status == ENGRAM_OK && record != NULL && suits(job, &place)) {
+        status = engram_cells_open(job->options->output, job->options->force, &place,
+                                   state != NULL ? digest : NULL, &job->options->log, &job->cells,
+                                   &found);
+    }
+    if (status == ENGRAM_OK && !found && job->done.count > 0) {
+        engram_logf(&job->options->log, ENGRAM_LOG_WARNING,
+                    "%s: the file with the values found so far is gone or damaged; all of them are "
+                    "computed again",
+                    job->options->output);
+        engram_done_free(&job->done);
+    }
+    return status;
+}
+
+static enum engram_status save(struct engram_job_state *job, struct engram_journal *journal)
+{
+    (void)journal;
+    /* Closed: it was synced before that. */
+    return job->cells.file.shown == NULL || job->cells.file.fd < 0 ? ENGRAM_OK
+                                                                   : engram_cells_sync(&job->cells);
+}
+
+static const struct engram_checkpoint_kind CHECKPOINT = {load, save};
+
+/* Appends a small record and commits it. */
+static enum engram_status tell_journal(struct engram_job_state *job, enum engram_record_kind kind,
+                                       const void *payload, size_t bytes)
+{
+    struct engram_journal *journal = job->checkpoint.journal;
+    const struct engram_record record = {.kind = kind, .bytes = bytes};
+    if (journal == NULL) {
+        return ENGRAM_OK;
+    }
+    enum engram_status status = engram_journal_append(journal, &record, payload, bytes);
+    return status == ENGRAM_OK ? engram_journal_commit(journal) : status;
+}
+
+static enum engram_status make_cells(struct engram_job_state *job)
+{
+    const struct engram_log *log = &job->options->log;
+    char mark[ENGRAM_MARK_LENGTH + 1];
+    unsigned char bytes[PLACE_BYTES];
+    enum engram_status status;
+    if (!engram_cells_draw_mark(mark)) {
+        return engram_fail(log, ENGRAM_ERR_RESOURCE, "%s: no randomness", job->options->output);
+    }
+    if (job->options->compress > 0) {
+        status = engram_cells_create(job->options->output, job->options->force,
+                                     (uint64_t)job->report->query_count, row_bytes(job), mark, log,
+                                     &job->cells);
+    } else {
+        const struct engram_publish_options options = engram_job_publish_options(job, mark);
+        status = engram_publish_cells(&job->inputs, &options, &job->cells);
+    }
+    if (status == ENGRAM_OK) {
+        encode(&job->cells.place, bytes);
+        status = tell_journal(job, ENGRAM_RECORD_CELLS, bytes, sizeof bytes);
+    }
+    return status;
+}
+
+enum engram_status engram_dense_open(struct engram_job_state *job)
+{
+    enum engram_status status = engram_checkpoint_open(job, &CHECKPOINT);
+    if (status != ENGRAM_OK || job->cells.file.shown != NULL || is_empty(job)) {
+        return status;
+    }
+    uint64_t start = engram_clock_ns();
+    status = make_cells(job);
+    job->report->write_seconds += (double)(engram_clock_ns() - start) * 1e-9;
+    return status;
+}
+
+/* Rows of the result from the plain file. */
+static enum engram_status fill(void *context, int64_t first, int64_t count,
+                               const struct engram_values *values)
+{
+    return engram_cells_read(context, (uint64_t)first, (uint64_t)count, values->data);
+}
+
+enum engram_status engram_dense_finish(struct engram_job_state *job)
+{
+    char digest[ENGRAM_DIGEST_SIZE];
+    job->report->answers = job->plan.pairs;
+    if (is_empty(job) || job->options->compress > 0) {
+        job->answers.fill = fill;
+        job->answers.fill_context = &job->cells;
+        job->answers.block_bytes = job->plan.block_bytes;
+        return engram_job_publish(job);
+    }
+    uint64_t start = engram_clock_ns();
+    engram_feed_digest(job, digest);
+    enum engram_status status = tell_journal(job, ENGRAM_RECORD_STATE, digest, ENGRAM_MARK_LENGTH);
+    if (status == ENGRAM_OK) {
+        status = engram_cells_publish(&job->cells, digest);
+    }
+    job->report->write_seconds += (double)(engram_clock_ns() - start) * 1e-9;
+    return status;
+}
+
+void engram_dense_close(struct engram_job_state *job, enum engram_status status)
+{
+    bool saved = status == ENGRAM_ERR_CANCELLED || status == ENGRAM_ERR_IO;
+    bool keep =
+        saved ? job->checkpoint.holds_work : status != ENGRAM_OK && job->checkpoint.continued;
+    engram_cells_close(&job->cells, keep);
+    if (status == ENGRAM_OK) {
+        engram_tempfile_sweep(job->options->output, ENGRAM_TEMPFILE_CELLS_SUFFIX);
+        engram_tempfile_sweep(job->options->output, ENGRAM_TEMPFILE_SUFFIX);
+    }
+}

@@ -1,0 +1,158 @@
+/* A value for every pair: rectangles of queries x base rows, each written to its place in the
+ * result as soon as it is there. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/size.h"
+#include "job/stream.h"
+
+struct dense {
+    struct engram_job_state *job;
+    struct engram_stream *stream;
+    struct engram_values values; /* room for a rectangle */
+    size_t cell;
+    size_t room; /* bytes */
+};
+
+/* Room for as many rows of a slab of `columns` base rows as the plan has memory for, one at least;
+ * `*rows` says how many. */
+static enum engram_status make_room(struct dense *dense, int64_t columns, int64_t *rows)
+{
+    const struct engram_job_state *job = dense->job;
+    size_t bytes;
+    *rows = engram_matrix_block_rows(job->queries.set.rows, columns, dense->cell == sizeof(double),
+                                     job->plan.block_bytes);
+    bool fits = engram_size_mul((size_t)*rows, (size_t)columns, &bytes) &&
+                engram_size_mul(bytes, dense->cell, &bytes);
+    if (fits && bytes <= dense->room) {
+        return ENGRAM_OK;
+    }
+    free(dense->values.data);
+    dense->room = 0;
+    dense->values.data = fits ? malloc(bytes) : NULL;
+    if (dense->values.data == NULL) {
+        return engram_fail(&job->options->log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory for the answers");
+    }
+    dense->room = bytes;
+    return ENGRAM_OK;
+}
+
+/* The queries of a unit against all of the prepared slab. */
+static enum engram_status run_unit(struct dense *dense, const struct engram_prepared *prepared,
+                                   const struct engram_request *request,
+                                   const struct engram_unit *unit)
+{
+    struct engram_job_state *job = dense->job;
+    const int64_t first = unit->queries[0] - job->queries.first_row;
+    const int64_t count = unit->queries[1] - unit->queries[0];
+    uint64_t start = engram_clock_ns();
+    enum engram_status status = engram_unit_dense(prepared, &job->queries, first, first + count,
+                                                  request, &dense->values, &job->report->search);
+    uint64_t found = engram_clock_ns();
+    job->report->search_seconds += (double)(found - start) * 1e-9;
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    job->searching.before += (uint64_t)count * (uint64_t)prepared->rows;
+    status = engram_cells_write(
+        &job->cells, (uint64_t)(unit->queries[0] - job->inputs.queries.first), (uint64_t)count,
+        (uint64_t)(unit->base[0] - job->inputs.base.first) * dense->cell,
+        (size_t)prepared->rows * dense->cell, dense->values.data);
+    job->report->write_seconds += (double)(engram_clock_ns() - found) * 1e-9;
+    return status == ENGRAM_OK ? engram_units_finished(job, unit, false) : status;
+}
+
+/* What is not done of the queries in memory x a slab of the base. */
+static enum engram_status search_slab(struct dense *dense, const struct engram_prepared *prepared,
+                                      int64_t first_row, const struct engram_request *request)
+{
+    struct engram_job_state *job = dense->job;
+    const int64_t end = job->queries.first_row + job->queries.set.rows;
+    int64_t rows = 0;
+    if (job->queries.set.rows == 0 || prepared->rows == 0) {
+        return ENGRAM_OK;
+    }
+    enum engram_status status = make_room(dense, prepared->rows, &rows);
+    dense->values.stride = (size_t)prepared->rows;
+    for (int64_t first = job->queries.first_row; status == ENGRAM_OK && first < end;
+         first += rows) {
+        const struct engram_unit within = {
+            .queries = {first, first + rows < end ? first + rows : end},
+            .base = {first_row, first_row + prepared->rows}};
+        struct engram_unit unit;
+        while (status == ENGRAM_OK && engram_units_next(job, &within, false, &unit)) {
+            /* Where only some columns are left the others come out as they were. */
+            unit.base[0] = within.base[0];
+            unit.base[1] = within.base[1];
+            status = run_unit(dense, prepared, request, &unit);
+        }
+    }
+    return status;
+}
+
+static bool all_done(const struct engram_job_state *job)
+{
+    const struct engram_unit all = {
+        .queries = {job->queries.first_row, job->queries.first_row + job->queries.set.rows},
+        .base = {job->inputs.base.first, job->inputs.base.last}};
+    struct engram_unit left;
+    return !engram_done_left(&job->done, &all, &left);
+}
+
+/* The queries in memory against all slabs of the base. */
+static enum engram_status search_queries(struct dense *dense)
+{
+    const struct engram_prepared *prepared = NULL;
+    struct engram_request request;
+    int64_t first_row;
+    enum engram_status status = ENGRAM_OK;
+    if (all_done(dense->job) && dense->job->plan.base_slab_rows != INT64_MAX) {
+        return ENGRAM_OK; /* not read for nothing */
+    }
+    do {
+        status = engram_stream_base(dense->stream, &prepared, &first_row, &request);
+        if (status == ENGRAM_OK && prepared != NULL) {
+            status = search_slab(dense, prepared, first_row, &request);
+        }
+    } while (status == ENGRAM_OK && prepared != NULL);
+    return status;
+}
+
+static enum engram_status search(struct dense *dense)
+{
+    bool more = true;
+    enum engram_status status = engram_stream_open(dense->job, &dense->stream);
+    while (status == ENGRAM_OK && more) {
+        status = engram_stream_queries(dense->stream, &more);
+        if (status == ENGRAM_OK && more) {
+            status = search_queries(dense);
+        }
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_stream_finish(dense->stream);
+    }
+    engram_stream_close(dense->stream);
+    return status;
+}
+
+enum engram_status engram_job_dense(struct engram_job_state *job)
+{
+    struct dense dense = {
+        .job = job,
+        .values = {.float32 = !job->inputs.float64, .similarity = job->inputs.similarity},
+        .cell = job->inputs.float64 ? sizeof(double) : sizeof(float)};
+    enum engram_status status = engram_dense_open(job);
+    if (status == ENGRAM_OK) {
+        status = search(&dense);
+    }
+    free(dense.values.data);
+    if (status == ENGRAM_OK) {
+        return engram_dense_finish(job);
+    }
+    if (status == ENGRAM_ERR_CANCELLED || status == ENGRAM_ERR_IO) {
+        (void)engram_checkpoint_save(job);
+    }
+    return status;
+}
