@@ -61,8 +61,9 @@ static enum engram_status search_queries(struct engram_job_state *job, struct en
         uint64_t start = engram_clock_ns();
         if (first_row + prepared->rows > job->queries.first_row) {
             request.allowed_queries = allowed_queries(job);
-            status = engram_unit_components(prepared, first_row, &job->queries, &request, forest,
-                                            &job->report->search);
+            status =
+                engram_unit_components(prepared, first_row, &job->queries, 0, job->queries.set.rows,
+                                       &request, forest, &job->report->search);
         }
         job->searching.before += (uint64_t)job->queries.set.rows * (uint64_t)prepared->rows;
         job->report->search_seconds += (double)(engram_clock_ns() - start) * 1e-9;

@@ -187,7 +187,8 @@ static enum engram_status components_of(const struct engram_prepared *prepared,
     enum engram_status status =
         engram_forest_create(rows->first_row, rows->set.rows, &request->log, &forest);
     if (status == ENGRAM_OK) {
-        status = engram_unit_components(prepared, rows->first_row, rows, request, &forest, stats);
+        status = engram_unit_components(prepared, rows->first_row, rows, 0, rows->set.rows, request,
+                                        &forest, stats);
     }
     for (int64_t r = 0; status == ENGRAM_OK && component != NULL && r < rows->set.rows; r++) {
         component[r] = engram_forest_root(&forest, r);

@@ -150,10 +150,14 @@ static void load_queries(struct engram_block *b)
 static void rule_out_queries(struct engram_block *b)
 {
     const struct engram_block_context *context = b->context;
+    const struct engram_collector *collector = context->collector;
     const uint8_t *allowed = context->request->allowed_queries;
     size_t first = (size_t)(context->first_query + b->item->first_query);
-    for (size_t q = 0; context->collector->symmetric && q < b->queries; q++) {
-        b->usable[q] = b->usable[q] && engram_prepared_live(context->prepared, first + q);
+    int64_t row = engram_block_first_query_row(b);
+    for (size_t q = 0; collector->symmetric && q < b->queries; q++, row++) {
+        bool known = row >= 0 && row < context->prepared->rows;
+        b->usable[q] =
+            b->usable[q] && (!known || engram_prepared_live(context->prepared, (size_t)row));
     }
     for (size_t q = 0; allowed != NULL && q < b->queries; q++) {
         b->usable[q] = b->usable[q] && (allowed[(first + q) >> 3] >> ((first + q) & 7) & 1) != 0;
@@ -194,7 +198,8 @@ static inline bool eligible(const struct engram_block *b, struct engram_candidat
     if (request->self) {
         int64_t global = context->queries->first_row + query;
         int64_t row = context->base_first_row + (int64_t)pair.row;
-        if (collector->symmetric ? row <= global : row == global) {
+        if (row == global || (collector->symmetric && row < global && row >= collector->both[0] &&
+                              global < collector->both[1])) {
             return false;
         }
     }
@@ -203,7 +208,7 @@ static inline bool eligible(const struct engram_block *b, struct engram_candidat
         return false;
     }
     return collector->ops->redundant == NULL ||
-           !collector->ops->redundant(collector, query, (int64_t)pair.row);
+           !collector->ops->redundant(collector, query - context->first_query, (int64_t)pair.row);
 }
 
 /* Canonical sums into scores, in place. */
@@ -299,14 +304,17 @@ static void sum_tile(const struct engram_block *b, size_t first, size_t rows)
                                                                       rows, prepared->dim, b->raw);
 }
 
-/* Scores the candidates found so far, as far as they are eligible; how many these are. */
+/* Scores the candidates found so far, as far as they are eligible; how many these are. Panels hold
+ * rows beyond the ends of the scan where these are no multiples of theirs. */
 static size_t rescore(struct engram_block *b)
 {
+    const uint64_t rows = (uint64_t)(b->item->last_row - b->first_row);
     size_t kept = 0;
 
     for (size_t i = 0; i < b->candidate_count; i++) {
-        b->candidates[kept] = b->candidates[i];
-        kept += eligible(b, b->candidates[i]);
+        const struct engram_candidate pair = b->candidates[i];
+        b->candidates[kept] = pair;
+        kept += (uint64_t)((int64_t)pair.row - b->first_row) < rows && eligible(b, pair);
     }
     b->candidate_count = 0;
     b->counts->rescored += kept;
@@ -389,9 +397,24 @@ uint64_t engram_block_score_panels(struct engram_block *b, size_t panel, size_t 
     return scored + rescore(b);
 }
 
-void engram_block_report(const struct engram_block *b, int64_t rows)
+static uint64_t common_length(int64_t first, int64_t last, const int64_t range[2])
 {
-    uint64_t pairs = (uint64_t)rows * b->queries;
+    first = first > range[0] ? first : range[0];
+    last = last < range[1] ? last : range[1];
+    return last > first ? (uint64_t)(last - first) : 0;
+}
+
+void engram_block_report(const struct engram_block *b, int64_t first, int64_t last)
+{
+    const struct engram_collector *collector = b->context->collector;
+    uint64_t pairs = (uint64_t)(last - first) * b->queries;
+    if (collector->symmetric) {
+        /* The other side of each, but for those that are looked at from both. */
+        int64_t query = collector->first_query + b->item->first_query;
+        int64_t row = collector->base_first_row;
+        pairs = 2 * pairs - common_length(query, query + (int64_t)b->queries, collector->both) *
+                                common_length(row + first, row + last, collector->both);
+    }
     b->counts->pairs += pairs;
     (void)__atomic_fetch_add(b->context->pairs_done, pairs, __ATOMIC_RELAXED);
 }

@@ -13,7 +13,7 @@ struct engram_block {
     struct engram_block_counts *counts;
     void *collected; /* the collector's state */
     size_t queries;
-    int64_t first_row;     /* of the scan: the item's, or where the symmetric half begins */
+    int64_t first_row;     /* of the scan: the item's, or where the other half ends */
     size_t stride;         /* doubles from one wide query to the next */
     double *wide;          /* [queries][stride] widened, under cosine scaled */
     double *self_products; /* [queries] canonical qq; cosine */
@@ -44,8 +44,16 @@ void engram_block_score_all(struct engram_block *b, int64_t first, int64_t last)
 /* One pass of all strips over `panels` panels; returns how many candidates had to be scored. */
 uint64_t engram_block_score_panels(struct engram_block *b, size_t panel, size_t panels);
 
-/* Counts `rows` rows as looked at by all queries. */
-void engram_block_report(const struct engram_block *b, int64_t rows);
+/* Counts rows [first, last) as looked at by all queries. */
+void engram_block_report(const struct engram_block *b, int64_t first, int64_t last);
+
+/* The row of the prepared set that the item's first query is, when both count the same rows; below
+ * 0 or too large where it is none. */
+static inline int64_t engram_block_first_query_row(const struct engram_block *b)
+{
+    const struct engram_collector *collector = b->context->collector;
+    return collector->first_query + b->item->first_query - collector->base_first_row;
+}
 
 /* The whole scan of a loaded block, through to what the collector keeps. CANCELLED. */
 enum engram_status engram_block_scan(struct engram_block *b);

@@ -27,17 +27,23 @@ struct scan {
     int heavy; /* steps still to go without the filter */
 };
 
-/* Where the scan begins: under symmetry the rows before the block belong to other items. */
+/* Where the scan begins: under symmetry rows before the block that are queries, too, look at the
+ * block's themselves. */
 static void skip_other_half(struct engram_block *b)
 {
+    const struct engram_collector *collector = b->context->collector;
+    const int64_t base = collector->base_first_row;
+    const int64_t query = engram_block_first_query_row(b);
     b->first_row = b->item->first_row;
-    if (!b->context->collector->symmetric) {
+    if (!collector->symmetric || base + query < collector->both[0] ||
+        base + query + (int64_t)b->queries > collector->both[1] ||
+        base + b->first_row < collector->both[0]) {
         return;
     }
-    int64_t first = b->item->first_query / 64 * 64; /* whole panels of every filter */
+    int64_t first = query / 64 * 64; /* whole panels of every filter */
     if (first > b->first_row) {
         int64_t last = first < b->item->last_row ? first : b->item->last_row;
-        engram_block_report(b, last - b->first_row);
+        engram_block_report(b, b->first_row, last);
         b->first_row = last;
     }
 }
@@ -54,6 +60,7 @@ static void scan_step(struct engram_block *b, struct scan *scan, size_t panel, s
 {
     int64_t first = (int64_t)panel * scan->width;
     int64_t last = (int64_t)(panel + panels) * scan->width;
+    first = first > b->first_row ? first : b->first_row;
     last = last < b->item->last_row ? last : b->item->last_row;
     scan->seen += (uint64_t)(last - first);
     if (scan->heavy > 0) {
@@ -65,7 +72,7 @@ static void scan_step(struct engram_block *b, struct scan *scan, size_t panel, s
         scan->heavy =
             scan->seen >= scan->settled && scored > pairs / HEAVY_SHARE ? HEAVY_BLOCKS : 0;
     }
-    engram_block_report(b, last - first);
+    engram_block_report(b, first, last);
 }
 
 /* Panels [first, last) in steps that double from `step` on. */
@@ -134,7 +141,7 @@ static enum engram_status scan_all(struct engram_block *b)
             return ENGRAM_ERR_CANCELLED;
         }
         engram_block_score_all(b, r, last);
-        engram_block_report(b, last - r);
+        engram_block_report(b, r, last);
         if (!go_on(b, last)) {
             break;
         }

@@ -83,14 +83,17 @@ struct engram_collector {
     int64_t queries;
     int64_t first_query;    /* global row of the unit's first query */
     int64_t base_first_row; /* global row of the prepared set's first row */
-    int64_t base_rows;
+    int64_t first_row;      /* of the prepared set; what is looked at begins here .. */
+    int64_t base_rows;      /* .. and is so long */
     /* Items of the next round: [first_item, last_item). All of them, unless the collector sets it
      * in `open` and `again`. */
     int64_t first_item;
     int64_t last_item;
-    /* Queries and base are the same rows: every item looks at rows after its query only, and each
-     * answer counts for both. Scores are symmetric to the bit. Pairs and components only. */
+    /* Queries are rows of the base, and each answer counts for both of its rows: scores are
+     * symmetric to the bit. Pairs and components only. */
     bool symmetric;
+    /* Global rows that are on both sides then: of two of them, the lower looks at the higher. */
+    int64_t both[2];
     int threads;
 };
 
@@ -155,7 +158,12 @@ static inline double engram_known_limit(const struct engram_collector *collector
 {
     const struct engram_partial *known = collector->known;
     double limit = collector->request->max_key;
-    if (known != NULL && known->indptr[query + 1] - known->indptr[query] >= known->k) {
+    if (known == NULL) {
+        return limit;
+    }
+    query += collector->first_query - known->first_query;
+    if (query >= 0 && query < known->queries &&
+        known->indptr[query + 1] - known->indptr[query] >= known->k) {
         double key = engram_key(collector->order, known->hits[known->indptr[query + 1] - 1].score);
         limit = key < limit ? key : limit;
     }

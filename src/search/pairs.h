@@ -12,6 +12,13 @@ struct engram_pair_room {
     size_t bytes;
 };
 
+/* The queries that may have answers: under symmetry also rows of the base. */
+struct engram_pair_lists {
+    int64_t first; /* global row */
+    int64_t count;
+};
+struct engram_pair_lists engram_pairs_lists(const struct engram_collector *collector);
+
 /* All answers in the rooms, both sides under symmetry, as a run or as a partial. RESOURCE. */
 enum engram_status engram_pairs_gather_run(const struct engram_pair_collector *pairs,
                                            struct engram_run *run);

@@ -10,10 +10,36 @@
 /* Where answers go. */
 struct placing {
     const struct engram_pair_collector *pairs;
-    int64_t *ends;           /* [queries] counts, then where the next answer of a query goes */
+    struct engram_pair_lists lists;
+    int64_t *ends;           /* [lists] counts, then where the next answer of a query goes */
     struct engram_hit *hits; /* all of them */
     bool run;                /* tags of a run, else of a partial */
+    int64_t first_row;       /* global row that is row 0 of a run */
 };
+
+struct engram_pair_lists engram_pairs_lists(const struct engram_collector *collector)
+{
+    int64_t first = collector->first_query;
+    int64_t last = first + collector->queries;
+    if (collector->symmetric) {
+        int64_t row = collector->base_first_row + collector->first_row;
+        int64_t end = row + collector->base_rows;
+        first = first < row ? first : row;
+        last = last > end ? last : end;
+    }
+    return (struct engram_pair_lists){first, last - first};
+}
+
+/* Global rows of both sides of a pair. */
+static int64_t query_of(const struct engram_collector *common, const struct engram_hit *hit)
+{
+    return common->first_query + ENGRAM_HIT_QUERY(hit->tag);
+}
+
+static int64_t row_of(const struct engram_collector *common, const struct engram_hit *hit)
+{
+    return common->base_first_row + ENGRAM_HIT_ROW(hit->tag);
+}
 
 static size_t total_answers(const struct engram_pair_collector *pairs)
 {
@@ -29,20 +55,22 @@ static void count_answers(const struct placing *placing, const struct engram_pai
     const struct engram_collector *common = &placing->pairs->common;
 #pragma omp parallel for schedule(static) num_threads(common->threads)
     for (size_t h = 0; h < room->used; h++) {
-        int64_t tag = room->hits[h].tag;
-        (void)__atomic_fetch_add(&placing->ends[ENGRAM_HIT_QUERY(tag)], 1, __ATOMIC_RELAXED);
+        int64_t query = query_of(common, &room->hits[h]) - placing->lists.first;
+        (void)__atomic_fetch_add(&placing->ends[query], 1, __ATOMIC_RELAXED);
         if (common->symmetric) {
-            (void)__atomic_fetch_add(&placing->ends[ENGRAM_HIT_ROW(tag)], 1, __ATOMIC_RELAXED);
+            int64_t row = row_of(common, &room->hits[h]) - placing->lists.first;
+            (void)__atomic_fetch_add(&placing->ends[row], 1, __ATOMIC_RELAXED);
         }
     }
 }
 
+/* Both rows are global. */
 static void place(const struct placing *placing, double score, int64_t query, int64_t row)
 {
-    int64_t to = __atomic_fetch_add(&placing->ends[query], 1, __ATOMIC_RELAXED);
-    placing->hits[to] =
-        (struct engram_hit){score, placing->run ? ENGRAM_HIT_TAG(query, row)
-                                                : placing->pairs->common.base_first_row + row};
+    int64_t list = query - placing->lists.first;
+    int64_t to = __atomic_fetch_add(&placing->ends[list], 1, __ATOMIC_RELAXED);
+    placing->hits[to] = (struct engram_hit){
+        score, placing->run ? ENGRAM_HIT_TAG(list, row - placing->first_row) : row};
 }
 
 static void place_answers(const struct placing *placing, const struct engram_pair_room *room)
@@ -51,9 +79,11 @@ static void place_answers(const struct placing *placing, const struct engram_pai
 #pragma omp parallel for schedule(static) num_threads(common->threads)
     for (size_t h = 0; h < room->used; h++) {
         const struct engram_hit *hit = &room->hits[h];
-        place(placing, hit->score, ENGRAM_HIT_QUERY(hit->tag), ENGRAM_HIT_ROW(hit->tag));
+        int64_t query = query_of(common, hit);
+        int64_t row = row_of(common, hit);
+        place(placing, hit->score, query, row);
         if (common->symmetric) {
-            place(placing, hit->score, ENGRAM_HIT_ROW(hit->tag), ENGRAM_HIT_QUERY(hit->tag));
+            place(placing, hit->score, row, query);
         }
     }
 }
@@ -66,7 +96,7 @@ static void sort_lists(const struct placing *placing)
         fenv_t saved;
         engram_fp_enter(&saved); /* keys may be denormal */
 #pragma omp for schedule(dynamic, 16)
-        for (int64_t q = 0; q < common->queries; q++) {
+        for (int64_t q = 0; q < placing->lists.count; q++) {
             int64_t first = q == 0 ? 0 : placing->ends[q - 1];
             if (engram_request_cancelled(common->request)) {
                 continue;
@@ -87,7 +117,7 @@ static enum engram_status gather(const struct placing *placing)
     for (const struct engram_pair_room *room = rooms; room != NULL; room = room->next) {
         count_answers(placing, room);
     }
-    for (int64_t q = 0; q < placing->pairs->common.queries; q++) {
+    for (int64_t q = 0; q < placing->lists.count; q++) {
         int64_t count = placing->ends[q];
         placing->ends[q] = running;
         running += count;
@@ -104,16 +134,17 @@ enum engram_status engram_pairs_gather_run(const struct engram_pair_collector *p
                                            struct engram_run *run)
 {
     const struct engram_collector *common = &pairs->common;
-    struct placing placing = {.pairs = pairs, .run = true};
+    struct placing placing = {.pairs = pairs, .lists = engram_pairs_lists(common), .run = true};
+    placing.first_row = common->symmetric ? placing.lists.first : common->base_first_row;
     *run = (struct engram_run){.count = total_answers(pairs),
-                               .first_query = common->first_query,
-                               .first_row = common->base_first_row};
+                               .first_query = placing.lists.first,
+                               .first_row = placing.first_row};
     if (run->count == 0) {
         return ENGRAM_OK;
     }
     if (engram_size_mul(run->count, sizeof *run->hits, &run->bytes)) {
         run->hits = engram_pages_alloc(run->bytes);
-        placing.ends = calloc((size_t)common->queries + 1, sizeof *placing.ends);
+        placing.ends = calloc((size_t)placing.lists.count + 1, sizeof *placing.ends);
     }
     if (run->hits == NULL || placing.ends == NULL) {
         free(placing.ends);
@@ -130,11 +161,13 @@ enum engram_status engram_pairs_gather_partial(const struct engram_pair_collecto
                                                struct engram_partial *partial)
 {
     const struct engram_collector *common = &pairs->common;
-    enum engram_status status = engram_partial_create(
-        common->request->metric, common->first_query, common->queries, common->request->k,
-        (int64_t)total_answers(pairs), &common->request->log, partial);
+    const struct engram_pair_lists lists = engram_pairs_lists(common);
+    enum engram_status status =
+        engram_partial_create(common->request->metric, lists.first, lists.count, common->request->k,
+                              (int64_t)total_answers(pairs), &common->request->log, partial);
     if (status == ENGRAM_OK) {
-        const struct placing placing = {pairs, partial->indptr + 1, partial->hits, false};
+        const struct placing placing = {
+            .pairs = pairs, .lists = lists, .ends = partial->indptr + 1, .hits = partial->hits};
         status = gather(&placing);
         if (status != ENGRAM_OK) {
             engram_partial_free(partial);

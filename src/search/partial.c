@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "search/partial.h"
 
 #include <stdlib.h>
@@ -58,35 +59,78 @@ static int64_t merge_lists(const struct engram_hit *a, int64_t a_count, const st
     return count;
 }
 
+/* The answers of queries [first, last) of `into` become those of `merged`, which has no others. */
+static enum engram_status splice(struct engram_partial *into, int64_t first, int64_t last,
+                                 const struct engram_partial *merged, const struct engram_log *log)
+{
+    const int64_t used = into->indptr[into->queries];
+    const int64_t from = into->indptr[first];
+    const int64_t to = into->indptr[last];
+    const int64_t count = merged->indptr[last - first];
+    const int64_t more = count - (to - from); /* a merge drops nothing, so never negative */
+    if (more > 0) {
+        struct engram_hit *hits = reallocarray(into->hits, (size_t)(used + more), sizeof *hits);
+        if (hits == NULL) {
+            return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for %lld answers",
+                               (long long)(used + more));
+        }
+        into->hits = hits;
+        memmove(hits + to + more, hits + to, (size_t)(used - to) * sizeof *hits);
+    }
+    memcpy(into->hits + from, merged->hits, (size_t)count * sizeof *into->hits);
+    for (int64_t q = first; q < last; q++) {
+        into->indptr[q + 1] = from + merged->indptr[q - first + 1];
+    }
+    for (int64_t q = last; more > 0 && q < into->queries; q++) {
+        into->indptr[q + 1] += more;
+    }
+    return ENGRAM_OK;
+}
+
 enum engram_status engram_partial_merge(struct engram_partial *into,
                                         const struct engram_partial *from,
                                         const struct engram_log *log)
 {
     struct engram_partial merged;
-    struct engram_order order = engram_metric_order(into->metric);
+    const struct engram_order order = engram_metric_order(into->metric);
+    const int64_t shift =
+        into->first_query - from->first_query; /* of a query, to its number there */
+    const int64_t first = shift < 0 ? -shift : 0;
+    const int64_t last =
+        from->queries - shift < into->queries ? from->queries - shift : into->queries;
     int64_t used = 0;
 
-    if (into->metric != from->metric || into->first_query != from->first_query ||
-        into->queries != from->queries || into->k != from->k) {
+    if (into->metric != from->metric || into->k != from->k) {
         return engram_fail(log, ENGRAM_ERR_INTERNAL,
-                           "partials of different units cannot be merged");
+                           "partials of different questions cannot be merged");
     }
-    enum engram_status status = engram_partial_create(
-        into->metric, into->first_query, into->queries, into->k,
-        into->indptr[into->queries] + from->indptr[from->queries], log, &merged);
+    if (first >= last || from->indptr[last + shift] == from->indptr[first + shift]) {
+        return ENGRAM_OK;
+    }
+    enum engram_status status =
+        engram_partial_create(into->metric, into->first_query + first, last - first, into->k,
+                              into->indptr[last] - into->indptr[first] +
+                                  from->indptr[last + shift] - from->indptr[first + shift],
+                              log, &merged);
     if (status != ENGRAM_OK) {
         return status;
     }
-    for (int64_t q = 0; q < into->queries; q++) {
+    for (int64_t q = first; q < last; q++) {
         int64_t a = into->indptr[q];
-        int64_t b = from->indptr[q];
+        int64_t b = from->indptr[q + shift];
         used += merge_lists(into->hits + a, into->indptr[q + 1] - a, from->hits + b,
-                            from->indptr[q + 1] - b, into->k, order, merged.hits + used);
-        merged.indptr[q + 1] = used;
+                            from->indptr[q + shift + 1] - b, into->k, order, merged.hits + used);
+        merged.indptr[q - first + 1] = used;
     }
-    engram_partial_free(into);
-    *into = merged;
-    return ENGRAM_OK;
+    if (last - first == into->queries) {
+        struct engram_partial old = *into;
+        *into = merged;
+        merged = old;
+    } else {
+        status = splice(into, first, last, &merged, log);
+    }
+    engram_partial_free(&merged);
+    return status;
 }
 
 /* Serialised form, all little endian:

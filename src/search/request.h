@@ -15,9 +15,13 @@ struct engram_request {
      * no group. Both or neither. */
     const int64_t *base_groups;
     const int64_t *query_groups;
-    /* Of the prepared set, only rows [rows[0], rows[1]) are looked at; rows[0] is a multiple of
-     * 1024. {0, 0}: all. */
+    /* Of the prepared set, only rows [rows[0], rows[1]) are looked at, fastest where rows[0] is a
+     * multiple of 64. {0, 0}: all. */
     int64_t rows[2];
+    /* With self, pairs without a k and components: each pair is looked at once and counts for both
+     * of its rows, so the answers are those of queries x rows and of rows x queries. All rows of
+     * the set may be answers, and groups are the same on both sides. */
+    bool mirror;
     const uint8_t *allowed_queries; /* bit r & 7 of byte r >> 3: query row r counts; NULL: all */
     enum engram_filter filter;
     int64_t max_pairs;    /* more pairs end the search with DATA; 0: no limit. Not with a k .. */

@@ -9,6 +9,7 @@
 #include "kernels/bits.h"
 #include "search/block.h"
 #include "search/filter.h"
+#include "search/pairs.h"
 #include "search/team.h"
 
 /* Queries of a block are a multiple of this in a canonical scan. */
@@ -87,9 +88,11 @@ static struct engram_item item_at(const struct engram_collector *collector, int6
     item.first_query = item.block * (int64_t)tiling->block_queries;
     int64_t left = collector->queries - item.first_query;
     item.queries = left < (int64_t)tiling->block_queries ? (size_t)left : tiling->block_queries;
-    item.first_row = item.segment * tiling->segment_rows;
-    int64_t end = item.first_row + tiling->segment_rows;
-    item.last_row = end < collector->base_rows ? end : collector->base_rows;
+    int64_t first = item.segment * tiling->segment_rows;
+    int64_t last = first + tiling->segment_rows;
+    last = last < collector->base_rows ? last : collector->base_rows;
+    item.first_row = collector->first_row + first;
+    item.last_row = collector->first_row + last;
     return item;
 }
 
@@ -235,9 +238,9 @@ static bool is_symmetric(const struct engram_prepared *prepared, int64_t base_fi
                          const struct engram_query_rows *queries, int64_t first, int64_t last,
                          const struct engram_request *request)
 {
-    return request->self && first == 0 && last == queries->set.rows && last == prepared->rows &&
-           queries->first_row == base_first_row && prepared->owned == NULL &&
-           queries->set.data == (const void *)prepared->view.data &&
+    return request->self && request->rows[1] == 0 && first == 0 && last == queries->set.rows &&
+           last == prepared->rows && queries->first_row == base_first_row &&
+           prepared->owned == NULL && queries->set.data == (const void *)prepared->view.data &&
            queries->set.dtype == engram_prepared_dtype(prepared) &&
            queries->set.stride == prepared->view.stride && !prepared->masked &&
            request->base_groups == request->query_groups;
@@ -254,6 +257,33 @@ static void set_common(struct engram_collector *collector, const struct engram_p
     collector->first_query = queries->first_row + first;
     collector->base_first_row = base_first_row;
     collector->base_rows = prepared->rows;
+    if (request->rows[1] > 0) {
+        int64_t end = request->rows[1] < prepared->rows ? request->rows[1] : prepared->rows;
+        collector->first_row = request->rows[0];
+        collector->base_rows = end > request->rows[0] ? end - request->rows[0] : 0;
+    }
+}
+
+/* Answers count for both sides: which rows are on both. */
+static void set_symmetric(struct engram_collector *collector)
+{
+    int64_t first = collector->base_first_row + collector->first_row;
+    int64_t last = first + collector->base_rows;
+    int64_t end = collector->first_query + collector->queries;
+    collector->symmetric = true;
+    collector->both[0] = first > collector->first_query ? first : collector->first_query;
+    collector->both[1] = last < end ? last : end;
+    if (collector->both[1] < collector->both[0]) {
+        collector->both[1] = collector->both[0];
+    }
+}
+
+/* Pairs that are answered, those of the other side included. */
+static uint64_t pairs_of(const struct engram_collector *collector)
+{
+    uint64_t pairs = (uint64_t)collector->queries * (uint64_t)collector->base_rows;
+    uint64_t both = (uint64_t)(collector->both[1] - collector->both[0]);
+    return collector->symmetric ? 2 * pairs - both * both : pairs;
 }
 
 /* Queries [first, ..) of `queries` past the prepared set into the collector, which is complete but
@@ -273,7 +303,7 @@ static enum engram_status collect(const struct engram_prepared *prepared,
                     .filter = engram_filter_ops(filter),
                     .first_query = first,
                     .base_first_row = collector->base_first_row,
-                    .pairs_total = (uint64_t)collector->queries * (uint64_t)prepared->rows},
+                    .pairs_total = pairs_of(collector)},
         .collector = collector,
         .status = ENGRAM_OK,
         .stats = stats,
@@ -293,6 +323,12 @@ static enum engram_status collect(const struct engram_prepared *prepared,
     return status;
 }
 
+static enum engram_status cannot_mirror(const struct engram_request *request)
+{
+    return engram_fail(&request->log, ENGRAM_ERR_USAGE,
+                       "only all pairs of a set with itself count for both sides");
+}
+
 enum engram_status engram_unit_search(const struct engram_prepared *prepared,
                                       int64_t base_first_row,
                                       const struct engram_query_rows *queries, int64_t first,
@@ -303,41 +339,45 @@ enum engram_status engram_unit_search(const struct engram_prepared *prepared,
     /* A k that cannot cut anything off, with a limit that will: slots for k answers of every query
      * would be memory for nothing. */
     bool limited = request->max_key < INFINITY || request->min_score > -INFINITY;
-    bool all_pairs = request->k == INT64_MAX || request->spill != NULL ||
-                     (limited && request->k >= prepared->rows);
     struct engram_topk topk = {.common.ops = &engram_topk_ops};
     struct engram_pair_collector pairs = {.common.ops = &engram_pair_ops};
-    struct engram_collector *collector = all_pairs ? &pairs.common : &topk.common;
 
     *out = (struct engram_partial){0};
-    set_common(collector, prepared, base_first_row, queries, first, last, request);
-    collector->known = known;
-    collector->symmetric =
-        all_pairs && is_symmetric(prepared, base_first_row, queries, first, last, request);
-    if (!all_pairs) {
+    set_common(&topk.common, prepared, base_first_row, queries, first, last, request);
+    topk.common.known = known;
+    if (request->k != INT64_MAX && request->spill == NULL &&
+        !(limited && request->k >= topk.common.base_rows)) {
         engram_topk_init(&topk);
+        return request->mirror ? cannot_mirror(request)
+                               : collect(prepared, queries, first, &topk.common, out, stats);
     }
-    return collect(prepared, queries, first, collector, out, stats);
+    set_common(&pairs.common, prepared, base_first_row, queries, first, last, request);
+    if (request->mirror || is_symmetric(prepared, base_first_row, queries, first, last, request)) {
+        set_symmetric(&pairs.common);
+    }
+    if (request->mirror && (!request->self || prepared->masked ||
+                            engram_pairs_lists(&pairs.common).count > INT32_MAX)) {
+        return cannot_mirror(request);
+    }
+    return collect(prepared, queries, first, &pairs.common, out, stats);
 }
 
 enum engram_status engram_unit_components(const struct engram_prepared *prepared,
                                           int64_t base_first_row,
-                                          const struct engram_query_rows *queries,
-                                          const struct engram_request *request,
+                                          const struct engram_query_rows *queries, int64_t first,
+                                          int64_t last, const struct engram_request *request,
                                           struct engram_forest *forest,
                                           struct engram_search_stats *stats)
 {
     struct engram_component_collector components = {
         .common = {.ops = &engram_component_ops},
         .parents = forest->parents,
-        .queries = (uint32_t)(queries->first_row - forest->first_row),
+        .queries = (uint32_t)(queries->first_row + first - forest->first_row),
         .base = (uint32_t)(base_first_row - forest->first_row)};
-    set_common(&components.common, prepared, base_first_row, queries, 0, queries->set.rows,
-               request);
-    /* An edge has no direction: each pair is looked at once where both are the same rows. */
-    components.common.symmetric =
-        queries->first_row == base_first_row && queries->set.rows == prepared->rows;
-    return collect(prepared, queries, 0, &components.common, NULL, stats);
+    set_common(&components.common, prepared, base_first_row, queries, first, last, request);
+    /* An edge has no direction: no pair need be looked at from both sides. */
+    set_symmetric(&components.common);
+    return collect(prepared, queries, first, &components.common, NULL, stats);
 }
 
 enum engram_status engram_unit_dense(const struct engram_prepared *prepared,

@@ -19,9 +19,10 @@ enum engram_status engram_queries_check(const struct engram_prepared *prepared,
                                         const struct engram_request *request, int64_t *skipped);
 
 /* Answers queries [first, last) of `queries` (checked) against the prepared set, whose first row
- * has global number `base_first_row`. `known`, or NULL: a partial of the same queries against
- * other base rows, whose k-th keys tighten the search; it is not merged in. `*out` is the
- * caller's. Adds to `*stats`. Errors: USAGE, RESOURCE, CANCELLED. */
+ * has global number `base_first_row`. `known`, or NULL: a partial of these queries, maybe among
+ * others, against other base rows, whose k-th keys tighten the search; it is not merged in. `*out`
+ * is the caller's; of a mirrored unit without a spill it has all queries from the lowest row of
+ * both sides to the highest. Adds to `*stats`. Errors: USAGE, RESOURCE, CANCELLED. */
 enum engram_status engram_unit_search(const struct engram_prepared *prepared,
                                       int64_t base_first_row,
                                       const struct engram_query_rows *queries, int64_t first,
@@ -48,19 +49,19 @@ void engram_forest_free(struct engram_forest *forest);
 /* The lowest row that is connected with row i; both count from the forest's first. */
 int64_t engram_forest_root(const struct engram_forest *forest, int64_t i);
 
-/* Joins the trees of all queries and rows of the prepared set that a pair within the request's
- * limits connects; both are rows of the forest. Takes `request->self` for granted; k is not looked
- * at. Errors: RESOURCE, CANCELLED. */
+/* Joins the trees of all queries [first, last) and rows of the prepared set that a pair within the
+ * request's limits connects; both are rows of the forest. Takes `request->self` for granted; k is
+ * not looked at. Errors: RESOURCE, CANCELLED. */
 enum engram_status engram_unit_components(const struct engram_prepared *prepared,
                                           int64_t base_first_row,
-                                          const struct engram_query_rows *queries,
-                                          const struct engram_request *request,
+                                          const struct engram_query_rows *queries, int64_t first,
+                                          int64_t last, const struct engram_request *request,
                                           struct engram_forest *forest,
                                           struct engram_search_stats *stats);
 
 /* The value of every pair of queries [first, last) (checked) and rows of the prepared set, to
  * values[query - first][row]; NaN where one of the two is not finite or no answer. Of the request
- * only metric, threads, cancel, progress and log count. Errors: RESOURCE, CANCELLED. */
+ * only metric, rows, threads, cancel, progress and log count. Errors: RESOURCE, CANCELLED. */
 enum engram_status engram_unit_dense(const struct engram_prepared *prepared,
                                      const struct engram_query_rows *queries, int64_t first,
                                      int64_t last, const struct engram_request *request,

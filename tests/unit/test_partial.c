@@ -128,18 +128,78 @@ static void test_merge(void **state)
     }
 }
 
-static void test_merge_refuses_other_units(void **state)
+/* Queries [first, last) of a partial, with the others' memory gone. */
+static struct engram_partial part_of(const struct engram_partial *from, int64_t first, int64_t last)
+{
+    struct engram_partial part;
+    int64_t count = from->indptr[last] - from->indptr[first];
+    assert_int_equal(engram_partial_create(from->metric, from->first_query + first, last - first,
+                                           from->k, count, NULL, &part),
+                     ENGRAM_OK);
+    for (int64_t q = first; q < last; q++) {
+        part.indptr[q - first + 1] = from->indptr[q + 1] - from->indptr[first];
+    }
+    memcpy(part.hits, from->hits + from->indptr[first], (size_t)count * sizeof *part.hits);
+    return part;
+}
+
+/* Only the queries that both have are merged, whichever has more. */
+static void test_merge_of_some_queries(void **state)
+{
+    (void)state;
+    for (int trial = 0; trial < 300; trial++) {
+        struct problem p = any_problem();
+        bool in[2][BASE];
+        for (int r = 0; r < BASE; r++) {
+            in[0][r] = random_below(3) == 0;
+            in[1][r] = random_below(trial % 3 == 0 ? 100 : 3) == 0;
+        }
+        struct engram_partial a = answer(&p, in[0]);
+        struct engram_partial b = answer(&p, in[1]);
+        struct engram_partial both = merged(&a, &b);
+        int64_t first = random_in(0, QUERIES);
+        int64_t last = random_in(first, QUERIES);
+        int64_t begin = random_in(0, QUERIES);
+        int64_t end = random_in(begin, QUERIES);
+        struct engram_partial into = part_of(&a, begin, end);
+        struct engram_partial some = part_of(&b, first, last);
+        assert_int_equal(engram_partial_merge(&into, &some, NULL), ENGRAM_OK);
+        assert_int_equal(into.queries, end - begin);
+        for (int64_t q = begin; q < end; q++) {
+            const struct engram_partial *wanted = q >= first && q < last ? &both : &a;
+            int64_t count = wanted->indptr[q + 1] - wanted->indptr[q];
+            const struct engram_hit *hits = into.hits + into.indptr[q - begin];
+            assert_int_equal(into.indptr[q - begin + 1] - into.indptr[q - begin], count);
+            assert_memory_equal(hits, wanted->hits + wanted->indptr[q],
+                                (size_t)count * sizeof *hits);
+        }
+        engram_partial_free(&into);
+        engram_partial_free(&some);
+        /* Piece by piece, in any order. */
+        int64_t cut = random_in(0, QUERIES);
+        some = part_of(&b, cut, QUERIES);
+        into = merged(&a, &some);
+        engram_partial_free(&some);
+        some = part_of(&b, 0, cut);
+        assert_int_equal(engram_partial_merge(&into, &some, NULL), ENGRAM_OK);
+        engram_partial_free(&some);
+        assert_same_and_free(into, both);
+        engram_partial_free(&a);
+        engram_partial_free(&b);
+    }
+}
+
+static void test_merge_refuses_other_questions(void **state)
 {
     (void)state;
     struct problem p = any_problem();
     bool in[BASE] = {true};
     struct engram_partial a = answer(&p, in);
-    for (int field = 0; field < 3; field++) {
+    for (int field = 0; field < 2; field++) {
         struct engram_partial b = copy_of(&a);
         struct engram_partial before = copy_of(&a);
-        b.first_query += field == 0;
-        b.k = field == 1 ? (b.k == NO_LIMIT ? 3 : b.k - 1) : b.k;
-        b.metric = field == 2 ? (enum engram_metric)((b.metric + 1) % METRICS) : b.metric;
+        b.k = field == 0 ? (b.k == NO_LIMIT ? 3 : b.k + 1) : b.k;
+        b.metric = field == 1 ? (enum engram_metric)((b.metric + 1) % METRICS) : b.metric;
         assert_int_not_equal(engram_partial_merge(&a, &b, NULL), ENGRAM_OK);
         assert_same_and_free(before, copy_of(&a));
         engram_partial_free(&b);
@@ -296,7 +356,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_merge),
-        cmocka_unit_test(test_merge_refuses_other_units),
+        cmocka_unit_test(test_merge_of_some_queries),
+        cmocka_unit_test(test_merge_refuses_other_questions),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_damage),
