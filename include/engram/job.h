@@ -73,10 +73,14 @@ struct engram_job_options {
     int64_t max_pairs;  /* more pairs are an error; 0: no limit */
     const char *tmpdir; /* where spools go; NULL: OUTPUT's folder */
     int compress;       /* deflate level of the results, 0 .. 9 */
-    uint64_t memory;    /* bytes that the process may take; 0: 80 % of what the machine, the cgroup,
-                           Slurm and limits allow */
-    int threads;        /* 0: OMP_NUM_THREADS, else what the machine allows */
-    const char *isa;    /* NULL: ENGRAM_ISA, else the best there is */
+    /* Shard `shard` of `shards`, from 1: answers its share of the queries alone. OUTPUT is a part
+     * then, which engram_job_merge joins with the others. {0, 0}: the whole job. */
+    int64_t shard;
+    int64_t shards;
+    uint64_t memory; /* bytes that the process may take; 0: 80 % of what the machine, the cgroup,
+                        Slurm and limits allow */
+    int threads;     /* 0: OMP_NUM_THREADS, else what the machine allows */
+    const char *isa; /* NULL: ENGRAM_ISA, else the best there is */
     enum engram_filter filter;
     bool force;        /* replace an existing OUTPUT */
     bool from_scratch; /* drop a checkpoint that an earlier run left */
@@ -137,6 +141,43 @@ struct engram_job_report {
  */
 ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_job_run(
     const struct engram_job_options *options, struct engram_job_report *report);
+
+/* Joins the parts of a sharded job. Start from ENGRAM_MERGE_OPTIONS_INIT. */
+struct engram_merge_options {
+    size_t size;              /* sizeof(struct engram_merge_options) */
+    const char *const *parts; /* paths, in any order */
+    size_t part_count;
+    const char *output;
+    bool force;        /* replace an existing OUTPUT */
+    int64_t max_pairs; /* more pairs are an error; 0: the least that a part was made with */
+    int threads;       /* 0: as for a job; they compress */
+    uint64_t memory;   /* bytes that the process may take; 0: as for a job */
+    const int *cancel;
+    engram_job_progress_fn progress; /* or NULL; all is ENGRAM_STAGE_WRITE */
+    void *progress_context;
+    struct engram_log log;
+};
+
+#define ENGRAM_MERGE_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        .size = sizeof(struct engram_merge_options)                                                \
+    }
+
+struct engram_merge_report {
+    enum engram_job_outcome outcome;
+    enum engram_answer answer;
+    enum engram_metric metric;
+    int64_t query_count; /* of the whole job */
+    int64_t base_count;
+    int64_t pairs; /* a result of pairs: how many */
+};
+
+/* Writes the result that the job has without shards, byte for byte, from its parts alone, a block
+ * at a time. `report` may be NULL. Errors: USAGE (a shard is there twice; OUTPUT is a part); DATA
+ * (not a part, damaged, parts of different jobs or inputs, too many pairs); NO_INPUT (a shard is
+ * missing, or a file); CANT_CREATE, PERMISSION, IO, RESOURCE, CANCELLED as for a job. */
+ENGRAM_API ENGRAM_MUST_CHECK enum engram_status engram_job_merge(
+    const struct engram_merge_options *options, struct engram_merge_report *report);
 
 /* What a verification found. A *swap* is an answer that differs from the scan but whose distance
  * agrees with the scan's at the same rank within the rounding bound; it counts as agreement. */

@@ -6,6 +6,7 @@
 #include "cli/numbers.h"
 #include "cli/option_ids.h"
 #include "cli/parser.h"
+#include "job/shard.h"
 
 static int parse_name(struct engram_cli_parser *parser, const char *option, const char **value)
 {
@@ -56,6 +57,16 @@ static int parse_memory(struct engram_cli_parser *parser)
     if (!engram_cli_parse_size(parser->argument, &parser->options->job.memory)) {
         return USAGE_ERROR(parser, "option --memory: '%s' is not a size like 512M or 4G",
                            parser->argument);
+    }
+    return 0;
+}
+
+static int parse_shard(struct engram_cli_parser *parser)
+{
+    struct engram_job_options *job = &parser->options->job;
+    if (!engram_cli_parse_share(parser->argument, ENGRAM_SHARDS_MAX, &job->shard, &job->shards)) {
+        return USAGE_ERROR(parser, "option --shard: '%s' is not I/N with 1 <= I <= N <= %lld",
+                           parser->argument, (long long)ENGRAM_SHARDS_MAX);
     }
     return 0;
 }
@@ -255,6 +266,8 @@ int engram_cli_apply_option(struct engram_cli_parser *parser, int id)
         return parse_int(parser, "--threads", 1, ENGRAM_THREADS_MAX, &job->threads);
     case OPT_MEMORY:
         return parse_memory(parser);
+    case OPT_SHARD:
+        return parse_shard(parser);
     case OPT_ISA:
         return parse_name(parser, "--isa", &job->isa);
     case OPT_FILTER:

@@ -36,6 +36,9 @@ static const struct example EXAMPLES[] = {
     {ENGRAM_CLI_ON_JOB, "engram-batch --base library.h5 -k 100 new.h5 near.h5",
      "search another file"},
     {ENGRAM_CLI_ON_JOB, "engram-batch --min-similarity 0.95 docs.h5 pairs.h5", "near duplicates"},
+    {ENGRAM_CLI_ON_MERGE, "engram-batch --shard 1/3 words.h5 near.h5",
+     "a third of the job; also 2/3 and 3/3"},
+    {ENGRAM_CLI_ON_MERGE, "engram-batch merge near.shard-*-of-3.h5 near.h5", "join the thirds"},
     {ENGRAM_CLI_ON_INSPECT, "engram-batch inspect --base /a --queries /b two.h5",
      "options of the job"},
 };
@@ -50,7 +53,7 @@ static const struct exit_code EXIT_CODES[] = {
     {1, "verify found a difference"},
     {64, "the command line is wrong, or asks for what this version or machine does not have"},
     {65, "malformed input, values past a stated limit, or too many pairs"},
-    {66, "a file or dataset does not exist"},
+    {66, "a file or dataset does not exist, or a shard is missing"},
     {69, "an HDF5 filter plugin is missing"},
     {70, "internal error"},
     {71, "not enough memory, or threads cannot be started"},
@@ -135,12 +138,13 @@ void engram_cli_print_help(FILE *stream, enum engram_cli_command command)
 
     print_usage(stream, "Usage:", (int)command);
     if (command == ENGRAM_CLI_JOB) {
-        for (int other = ENGRAM_CLI_INSPECT; other < ENGRAM_CLI_MERGE; other++) {
+        for (int other = ENGRAM_CLI_INSPECT; other < ENGRAM_CLI_COMMANDS; other++) {
             print_usage(stream, "  or: ", other);
         }
         fputs("\nFinds the exact nearest neighbours of vectors in an HDF5 file and writes them to\n"
               "another. inspect tells what is in a file and what would run, show reads a\n"
-              "result, verify checks one against an independent scan.\n",
+              "result, verify checks one against an independent scan, merge joins the parts of\n"
+              "a job that ran in shards.\n",
               stream);
     } else {
         fputc('\n', stream);
@@ -212,7 +216,7 @@ static void print_tagged(FILE *stream, const char *tag, const char *text)
 static void print_man_synopsis(FILE *stream)
 {
     fputs(".SH SYNOPSIS\n", stream);
-    for (int command = ENGRAM_CLI_JOB; command < ENGRAM_CLI_MERGE; command++) {
+    for (int command = ENGRAM_CLI_JOB; command < ENGRAM_CLI_COMMANDS; command++) {
         const struct engram_cli_command_text *text = &engram_cli_commands[command];
         fprintf(stream, "%s.B engram\\-batch%s%s\n[\\fIOPTIONS\\fR] ",
                 command > ENGRAM_CLI_JOB ? ".br\n" : "", text->name[0] != '\0' ? " " : "",
@@ -275,6 +279,11 @@ static void print_man_output(FILE *stream)
         "has at most that many.");
     print_tagged(stream, "/query_ids, /base_ids",
                  "The ids of the rows, where the input has them, as fixed-length UTF-8.");
+    print_tagged(
+        stream, "shard, job, job_base_rows, job_query_rows, /content",
+        "What the part of a shard has beside its answers, so that merge can tell which "
+        "parts belong together: its number and how many shards there are, the shapes and "
+        "options of the whole job, its row ranges, and hashes of the rows that were read.");
     print_paragraph(stream, ".PP",
                     "A row that holds NaN or infinity is never a neighbour, and as a query has "
                     "none; such rows are counted and reported. Root attributes name metric, k, "
@@ -329,7 +338,7 @@ void engram_cli_print_man_page(FILE *stream)
                     "whose rows are compared with each other. Everything else is chosen with "
                     "--base and --queries.");
     fputs(".SH COMMANDS\n", stream);
-    for (int command = ENGRAM_CLI_INSPECT; command < ENGRAM_CLI_MERGE; command++) {
+    for (int command = ENGRAM_CLI_INSPECT; command < ENGRAM_CLI_COMMANDS; command++) {
         print_tagged(stream, engram_cli_commands[command].name,
                      engram_cli_commands[command].details);
     }

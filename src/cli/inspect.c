@@ -164,6 +164,12 @@ static void print_decision(const struct engram_inputs *inputs, const struct engr
     } else {
         print_set("queries  ", inputs, &inputs->queries);
     }
+    if (inputs->shard[1] > 0) {
+        engram_cli_format_count(allowed,
+                                (uint64_t)(inputs->job_queries[1] - inputs->job_queries[0]));
+        printf("shard    %lld of %lld, of %s queries; merge joins the parts\n",
+               (long long)inputs->shard[0], (long long)inputs->shard[1], allowed);
+    }
     engram_row_data_describe(inputs, allowed, sizeof allowed);
     if (allowed[0] != '\0') {
         printf("allowed  %s\n", allowed);

@@ -97,6 +97,8 @@ static int run(int argc, char **argv)
         return engram_cli_show(&options);
     case ENGRAM_CLI_VERIFY:
         return engram_cli_verify(&options);
+    case ENGRAM_CLI_MERGE:
+        return engram_cli_merge(&options);
     default:
         return engram_cli_run(&options);
     }

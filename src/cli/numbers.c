@@ -107,3 +107,18 @@ bool engram_cli_parse_size(const char *text, uint64_t *bytes)
     *bytes = (uint64_t)(number * unit);
     return true;
 }
+
+bool engram_cli_parse_share(const char *text, int64_t largest, int64_t *number, int64_t *count)
+{
+    const char *slash = strchr(text, '/');
+    int64_t share[2];
+
+    if (slash == NULL || !parse_digits(text, slash, &share[0]) ||
+        !parse_digits(slash + 1, slash + strlen(slash), &share[1]) || share[0] < 1 ||
+        share[0] > share[1] || share[1] > largest) {
+        return false;
+    }
+    *number = share[0];
+    *count = share[1];
+    return true;
+}

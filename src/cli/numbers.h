@@ -20,4 +20,7 @@ bool engram_cli_parse_size(const char *text, uint64_t *bytes);
 /* "A:B", "A:" or ":B" with A <= B as range[0], range[1]; an open end is -1. */
 bool engram_cli_parse_range(const char *text, int64_t range[2]);
 
+/* "I/N" with 1 <= I <= N <= largest. */
+bool engram_cli_parse_share(const char *text, int64_t largest, int64_t *number, int64_t *count);
+
 #endif

@@ -31,6 +31,7 @@ enum option_id {
     OPT_MEMORY,
     OPT_ISA,
     OPT_FILTER,
+    OPT_SHARD,
     OPT_TSV,
     OPT_FULL,
     OPT_SAMPLE,

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "cli/parser.h"
+#include "job/shard.h"
 
 enum { DEFAULT_SAMPLE = 100 };
 
@@ -87,7 +88,7 @@ int engram_cli_usage_error(enum engram_cli_command command, struct engram_cli_me
     va_start(arguments, format);
     int length = vsnprintf(wrong, sizeof wrong, format, arguments);
     va_end(arguments);
-    bool has_help = command != ENGRAM_CLI_JOB && command != ENGRAM_CLI_MERGE;
+    bool has_help = command != ENGRAM_CLI_JOB;
     snprintf(text, sizeof text, "%s; try 'engram-batch %s%s--help'",
              length >= 0 ? wrong : "wrong arguments",
              has_help ? engram_cli_commands[command].name : "", has_help ? " " : "");
@@ -197,6 +198,26 @@ static int take_shown(struct engram_cli_parser *parser, int count, char **operan
     return 0;
 }
 
+/* The parts, and OUTPUT behind them. */
+static int take_parts(struct engram_cli_parser *parser, int count, char **operands)
+{
+    struct engram_cli_options *options = parser->options;
+
+    if (count < 2) {
+        return count == 0 ? USAGE_ERROR(parser, "PART.h5 and OUTPUT.h5 are missing")
+                          : USAGE_ERROR(parser, "OUTPUT.h5 is missing after '%s'", operands[0]);
+    }
+    options->parts = operands;
+    options->part_count = count - 1;
+    options->job.output = operands[count - 1];
+    for (int i = 0; i < count - 1; i++) {
+        if (operands[i][0] == '\0') {
+            return USAGE_ERROR(parser, "the name of a PART.h5 is empty");
+        }
+    }
+    return 0;
+}
+
 /* INPUT, and OUTPUT where the command has one. */
 static int take_files(struct engram_cli_parser *parser, int count, char **operands)
 {
@@ -219,11 +240,29 @@ static int take_files(struct engram_cli_parser *parser, int count, char **operan
     return 0;
 }
 
+/* With --shard OUTPUT is the name of the whole, of which the job makes a part. */
+static int name_part(struct engram_cli_parser *parser)
+{
+    struct engram_cli_options *options = parser->options;
+    struct engram_job_options *job = &options->job;
+
+    if (job->shards == 0 || job->output == NULL) {
+        return 0;
+    }
+    if (!engram_shard_path(job->output, job->shard, job->shards, options->part,
+                           sizeof options->part)) {
+        return USAGE_ERROR(parser, "the name of OUTPUT.h5 is too long");
+    }
+    job->output = options->part;
+    return 0;
+}
+
 static int take_operands(struct engram_cli_parser *parser, int count, char **operands)
 {
     const struct engram_job_options *job = &parser->options->job;
-    int code = parser->command == ENGRAM_CLI_SHOW ? take_shown(parser, count, operands)
-                                                  : take_files(parser, count, operands);
+    int code = parser->command == ENGRAM_CLI_SHOW    ? take_shown(parser, count, operands)
+               : parser->command == ENGRAM_CLI_MERGE ? take_parts(parser, count, operands)
+                                                     : take_files(parser, count, operands);
 
     if (code == 0 && job->input != NULL && job->input[0] == '\0') {
         return USAGE_ERROR(parser, "the name of INPUT.h5 is empty");
@@ -231,7 +270,7 @@ static int take_operands(struct engram_cli_parser *parser, int count, char **ope
     if (code == 0 && job->output != NULL && job->output[0] == '\0') {
         return USAGE_ERROR(parser, "the name of OUTPUT.h5 is empty");
     }
-    return code;
+    return code == 0 ? name_part(parser) : code;
 }
 
 int engram_cli_parse(enum engram_cli_command command, int argc, char **argv,
@@ -248,9 +287,6 @@ int engram_cli_parse(enum engram_cli_command command, int argc, char **argv,
     options->job.log = engram_cli_log_to(messages);
     options->sample = DEFAULT_SAMPLE;
     options->show_rows = -1;
-    if (command == ENGRAM_CLI_MERGE) {
-        return USAGE_ERROR(&parser, "command merge is not available in this version");
-    }
     if (argc < 1) {
         return USAGE_ERROR(&parser, "INPUT.h5 and OUTPUT.h5 are missing");
     }

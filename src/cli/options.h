@@ -15,8 +15,10 @@ enum engram_cli_command {
     ENGRAM_CLI_INSPECT,
     ENGRAM_CLI_SHOW,
     ENGRAM_CLI_VERIFY,
-    ENGRAM_CLI_MERGE /* not in this version */
+    ENGRAM_CLI_MERGE
 };
+
+enum { ENGRAM_CLI_COMMANDS = ENGRAM_CLI_MERGE + 1 };
 
 /* Sets of commands, for the table. */
 enum {
@@ -24,7 +26,8 @@ enum {
     ENGRAM_CLI_ON_INSPECT = 1 << ENGRAM_CLI_INSPECT,
     ENGRAM_CLI_ON_SHOW = 1 << ENGRAM_CLI_SHOW,
     ENGRAM_CLI_ON_VERIFY = 1 << ENGRAM_CLI_VERIFY,
-    ENGRAM_CLI_ON_ALL = 15
+    ENGRAM_CLI_ON_MERGE = 1 << ENGRAM_CLI_MERGE,
+    ENGRAM_CLI_ON_ALL = 31
 };
 
 /* Sections of help and man page. */
@@ -59,7 +62,7 @@ struct engram_cli_command_text {
     const char *summary;  /* one line, "show what is in a file and what would run" */
     const char *details;  /* for --help of the command and the man page */
 };
-extern const struct engram_cli_command_text engram_cli_commands[ENGRAM_CLI_MERGE];
+extern const struct engram_cli_command_text engram_cli_commands[ENGRAM_CLI_COMMANDS];
 
 enum engram_cli_action { ENGRAM_CLI_RUN, ENGRAM_CLI_HELP, ENGRAM_CLI_VERSION };
 
@@ -81,11 +84,14 @@ struct engram_cli_options {
     struct engram_cli_messages *messages;
     enum engram_cli_progress_mode progress;
     const char *bases[ENGRAM_CLI_BASES_MAX];
+    char part[4352];   /* with --shard: what OUTPUT becomes */
     const char *stats; /* NULL: none */
     int64_t sample;    /* verify: queries checked; 0: all of them */
     int64_t show_rows; /* show: how many of the first rows; -1: not given */
     char **shown;      /* show: ids and row numbers */
     int shown_count;
+    char **parts; /* merge */
+    int part_count;
     bool tsv;
 };
 

@@ -33,7 +33,7 @@ static void on_signal(int number)
     __atomic_store_n(&cancel_flag, 1, __ATOMIC_RELAXED);
 }
 
-static void install_signals(void)
+const int *engram_cli_catch_signals(void)
 {
     struct sigaction action;
     struct sigaction old;
@@ -53,12 +53,13 @@ static void install_signals(void)
     }
     /* A reader of our messages that goes away does not end the job. */
     (void)signal(SIGPIPE, SIG_IGN);
+    return &cancel_flag;
 }
 
 /* After the job stopped and cleaned up. SIGINT: dies by it, so that a shell stops its loop too.
  * Every other signal comes from a scheduler or a person who will run the job again: an exit code
  * says so. */
-static int end_by_signal(const struct engram_cli_options *options)
+int engram_cli_end_by_signal(const struct engram_log *log)
 {
     int number = __atomic_load_n(&cancel_signal, __ATOMIC_RELAXED);
 
@@ -69,7 +70,7 @@ static int end_by_signal(const struct engram_cli_options *options)
             name = ENDING_SIGNALS[i].name;
         }
     }
-    engram_logf(&options->job.log, ENGRAM_LOG_ERROR,
+    engram_logf(log, ENGRAM_LOG_ERROR,
                 "stopped by %s; nothing was written, run the same command again", name);
     if (number == SIGINT) {
         (void)fflush(NULL);
@@ -171,13 +172,12 @@ int engram_cli_run(const struct engram_cli_options *options)
     engram_cli_progress_init(&progress, options->progress, options->messages);
     job.progress = engram_cli_progress;
     job.progress_context = &progress;
-    job.cancel = &cancel_flag;
-    install_signals();
+    job.cancel = engram_cli_catch_signals();
 
     enum engram_status status = engram_job_run(&job, &report);
     engram_cli_clear_bar(options->messages);
     if (status == ENGRAM_ERR_CANCELLED) {
-        return end_by_signal(options);
+        return engram_cli_end_by_signal(&job.log);
     }
     if (status != ENGRAM_OK) {
         return engram_status_exit_code(status);

@@ -60,6 +60,9 @@ void engram_show_title(const struct engram_show *show)
     if (info->self && !is_matrix(show) && !groups) {
         fputs(", no row with itself", stdout);
     }
+    if (info->shard[1] > 0) {
+        printf(", shard %" PRId64 " of %" PRId64, info->shard[0], info->shard[1]);
+    }
     putchar('\n');
 }
 

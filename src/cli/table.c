@@ -8,6 +8,7 @@
 #define INSPECT ENGRAM_CLI_ON_INSPECT
 #define SHOW ENGRAM_CLI_ON_SHOW
 #define VERIFY ENGRAM_CLI_ON_VERIFY
+#define MERGE ENGRAM_CLI_ON_MERGE
 
 /* clang-format off: one option, one paragraph. */
 const struct engram_cli_option engram_cli_table[] = {
@@ -56,7 +57,7 @@ const struct engram_cli_option engram_cli_table[] = {
      "base rows allowed: a dataset of bools or row numbers"},
     {OPT_EXCLUDE_SAME, "exclude-same", 0, "PATH", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT | VERIFY,
      "no matches between rows with the same value in this\ndataset"},
-    {OPT_MAX_PAIRS, "max-pairs", 0, "N", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT,
+    {OPT_MAX_PAIRS, "max-pairs", 0, "N", ENGRAM_CLI_GROUP_QUESTION, JOB | INSPECT | MERGE,
      "stop with an error when there are more pairs"},
 
     {OPT_SIMILARITY, "similarity", 0, NULL, ENGRAM_CLI_GROUP_RESULT, JOB | INSPECT,
@@ -67,17 +68,21 @@ const struct engram_cli_option engram_cli_table[] = {
      "folder for temporary data [OUTPUT's]"},
     {OPT_COMPRESS, "compress", 0, "LEVEL", ENGRAM_CLI_GROUP_RESULT, JOB | INSPECT,
      "deflate the result, 1 to 9 [0: do not]"},
-    {OPT_FORCE, "force", 0, NULL, ENGRAM_CLI_GROUP_RESULT, JOB, "replace an existing OUTPUT"},
+    {OPT_FORCE, "force", 0, NULL, ENGRAM_CLI_GROUP_RESULT, JOB | MERGE,
+     "replace an existing OUTPUT"},
 
-    {OPT_THREADS, "threads", 0, "N", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT | VERIFY,
+    {OPT_THREADS, "threads", 0, "N", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT | VERIFY | MERGE,
      "[OMP_NUM_THREADS, else all that the job may use]"},
-    {OPT_MEMORY, "memory", 0, "SIZE", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT,
+    {OPT_MEMORY, "memory", 0, "SIZE", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT | MERGE,
      "the most that the process may take; K, M, G, T [80 %\n"
      "of what machine, cgroup, Slurm and limits allow]"},
     {OPT_ISA, "isa", 0, "NAME", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT,
      "portable, avx2, avx512 or neon\n[ENGRAM_ISA, else the fastest]"},
     {OPT_FILTER, "filter", 0, "NAME", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT,
      "auto, canonical, f32, int or prefix [auto]"},
+    {OPT_SHARD, "shard", 0, "I/N", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT,
+     "answer the Ith of N shares of the queries; out.h5\n"
+     "becomes out.shard-I-of-N.h5, for merge"},
 
     {'n', "rows", 'n', "N", ENGRAM_CLI_GROUP_SHOW, SHOW, "the first N rows [10]"},
     {OPT_TSV, "tsv", 0, NULL, ENGRAM_CLI_GROUP_SHOW, SHOW,
@@ -87,7 +92,7 @@ const struct engram_cli_option engram_cli_table[] = {
     {OPT_SAMPLE, "sample", 0, "N", ENGRAM_CLI_GROUP_VERIFY, VERIFY,
      "check N queries, spread evenly [100]"},
 
-    {OPT_PROGRESS, "progress", 0, "HOW", ENGRAM_CLI_GROUP_MESSAGES, JOB | VERIFY,
+    {OPT_PROGRESS, "progress", 0, "HOW", ENGRAM_CLI_GROUP_MESSAGES, JOB | VERIFY | MERGE,
      "auto, bar, lines or none [auto]"},
     {OPT_STATS, "stats", 0, "FILE", ENGRAM_CLI_GROUP_MESSAGES, JOB,
      "write the final summary to FILE, as JSON"},
@@ -99,14 +104,13 @@ const struct engram_cli_option engram_cli_table[] = {
     {OPT_VERSION, "version", 0, NULL, ENGRAM_CLI_GROUP_MESSAGES, ENGRAM_CLI_ON_ALL,
      "versions and the kernel sets of this CPU"},
 
-    {OPT_LATER + 1, "shard", 0, "I/N", ENGRAM_CLI_GROUP_LATER, 0, NULL},
     {OPT_LATER + 2, "from-scratch", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
 };
 /* clang-format on */
 
 const size_t engram_cli_table_size = sizeof engram_cli_table / sizeof engram_cli_table[0];
 
-const struct engram_cli_command_text engram_cli_commands[ENGRAM_CLI_MERGE] = {
+const struct engram_cli_command_text engram_cli_commands[ENGRAM_CLI_COMMANDS] = {
     [ENGRAM_CLI_JOB] = {"", "INPUT.h5 OUTPUT.h5", "find the neighbours: the job",
                         "Reads vectors from INPUT.h5, finds for every query vector its nearest "
                         "base vectors, exactly, and writes row numbers and distances to "
@@ -127,4 +131,9 @@ const struct engram_cli_command_text engram_cli_commands[ENGRAM_CLI_MERGE] = {
                            "sample of the queries or all of them, and with the neighbours that "
                            "INPUT.h5 itself holds. Give --base and --queries again when they "
                            "name other files. The exit status is 1 when an answer is wrong."},
+    [ENGRAM_CLI_MERGE] = {"merge", "PART.h5... OUTPUT.h5", "join the parts of a sharded job",
+                          "Joins the parts that jobs with --shard 1/N to N/N wrote, in any order, "
+                          "to the file that the job writes without --shard, byte for byte. The "
+                          "input is not read. Parts of different jobs or inputs, missing and "
+                          "damaged ones are refused by name."},
 };

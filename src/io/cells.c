@@ -164,6 +164,22 @@ enum engram_status engram_cells_write(struct engram_cells *cells, uint64_t row, 
     return ENGRAM_OK;
 }
 
+enum engram_status engram_cells_write_late(struct engram_cells *cells, int which, const void *data,
+                                           size_t bytes)
+{
+    const struct engram_cells_place *place = &cells->place;
+    const uint64_t at = place->late_at[which];
+    if (bytes == 0) {
+        return ENGRAM_OK;
+    }
+    if (at == 0 || at > place->bytes || bytes > place->bytes - at) {
+        return engram_fail(&cells->log, ENGRAM_ERR_INTERNAL, "%s: no place for a dataset",
+                           cells->file.shown);
+    }
+    return engram_write_at(cells->file.fd, data, bytes, (off_t)at) ? ENGRAM_OK
+                                                                   : write_failure(cells);
+}
+
 enum engram_status engram_cells_read(const struct engram_cells *cells, uint64_t row, uint64_t count,
                                      void *to)
 {

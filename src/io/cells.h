@@ -18,12 +18,13 @@
 
 /* Where everything is; a plain description that is as good in another process. */
 struct engram_cells_place {
-    uint64_t bytes;     /* of the whole file */
-    uint64_t offset;    /* of the first cell */
-    uint64_t rows;      /* of the matrix .. */
-    uint64_t row_bytes; /* .. and their size */
-    uint64_t mark_at;   /* where the mark is */
-    bool packed;        /* a plain file */
+    uint64_t bytes;      /* of the whole file */
+    uint64_t offset;     /* of the first cell */
+    uint64_t rows;       /* of the matrix .. */
+    uint64_t row_bytes;  /* .. and their size */
+    uint64_t mark_at;    /* where the mark is */
+    uint64_t late_at[2]; /* likewise of datasets that the caller fills in at the end; 0 without */
+    bool packed;         /* a plain file */
     char mark[ENGRAM_MARK_LENGTH + 1];
 };
 
@@ -53,6 +54,10 @@ enum engram_status engram_cells_open(const char *path, bool replace,
 /* Writes bytes [first, first + bytes) of each of `count` rows; `data` is dense. IO. */
 enum engram_status engram_cells_write(struct engram_cells *cells, uint64_t row, uint64_t count,
                                       uint64_t first, size_t bytes, const void *data);
+
+/* Writes `bytes` to the dataset at place.late_at[which]; none to one that is empty. IO. */
+enum engram_status engram_cells_write_late(struct engram_cells *cells, int which, const void *data,
+                                           size_t bytes);
 
 /* Reads whole rows. IO. */
 enum engram_status engram_cells_read(const struct engram_cells *cells, uint64_t row, uint64_t count,

@@ -334,30 +334,48 @@ enum engram_status engram_output_strings(struct engram_output *output, const cha
     return status;
 }
 
+enum engram_status engram_output_ids_begin(struct engram_output *output, const char *path,
+                                           size_t width, int64_t count, int compress, int *dataset)
+{
+    enum engram_status status =
+        engram_output_strings(output, path, width, count, compress, dataset);
+
+    if (status == ENGRAM_OK) {
+        output->sets[*dataset].strings = true;
+    }
+    return status;
+}
+
+enum engram_status engram_output_ids_next(struct engram_output *output, int dataset, int64_t count,
+                                          const char *text)
+{
+    ENGRAM_H5_QUIET;
+    struct engram_output_set *set = &output->sets[dataset];
+    hsize_t first = set->rows_written;
+
+    if (count == 0) {
+        return ENGRAM_OK;
+    }
+    if (output->rows_begun || count < 0 || (hsize_t)count > set->dims[0] - first) {
+        return engram_fail(&output->log, ENGRAM_ERR_INTERNAL, "%s: %s: too many ids",
+                           output->temporary.shown, set->path);
+    }
+    if (set->level > 0) {
+        return engram_output_feed(output, set, (hsize_t)count, text);
+    }
+    set->rows_written += (hsize_t)count;
+    return engram_output_by_h5(output, set, first, (hsize_t)count, text);
+}
+
 enum engram_status engram_output_ids(struct engram_output *output, const char *path,
                                      const struct engram_ids *ids, int compress)
 {
-    ENGRAM_H5_QUIET;
+    int dataset = 0;
     enum engram_status status =
-        add_set(output, path, engram_output_string_type(ids->width), 1, &ids->count, compress);
-    struct engram_output_set *set;
+        engram_output_ids_begin(output, path, ids->width, ids->count, compress, &dataset);
 
-    if (status != ENGRAM_OK) {
-        return status;
-    }
-    set = &output->sets[output->count - 1];
-    set->strings = true;
-    if (ids->count == 0) {
-        return ENGRAM_OK;
-    }
-    if (set->level > 0) {
-        return engram_output_feed(output, set, set->dims[0], ids->text);
-    }
-    set->rows_written = set->dims[0];
-    if (H5Dwrite(set->id, set->type, H5S_ALL, H5S_ALL, H5P_DEFAULT, ids->text) < 0) {
-        return engram_output_h5_failure(output, "write the ids");
-    }
-    return ENGRAM_OK;
+    return status == ENGRAM_OK ? engram_output_ids_next(output, dataset, ids->count, ids->text)
+                               : status;
 }
 
 /* Closes the HDF5 side. What it still writes has its room, see engram_output_reserve. */

@@ -54,6 +54,13 @@ enum engram_status engram_output_strings(struct engram_output *output, const cha
 enum engram_status engram_output_ids(struct engram_output *output, const char *path,
                                      const struct engram_ids *ids, int compress);
 
+/* The same in pieces: the ids, `count` of them in all, follow in order before anything else is
+ * declared. */
+enum engram_status engram_output_ids_begin(struct engram_output *output, const char *path,
+                                           size_t width, int64_t count, int compress, int *dataset);
+enum engram_status engram_output_ids_next(struct engram_output *output, int dataset, int64_t count,
+                                          const char *text);
+
 /* Attributes of the object at `path` ("/" for the root). Text is of variable length, one integer
  * is a scalar, several are an array. */
 enum engram_status engram_output_text(struct engram_output *output, const char *path,
@@ -67,11 +74,12 @@ enum engram_status engram_output_number(struct engram_output *output, const char
 enum engram_status engram_output_rows(struct engram_output *output, int dataset, int64_t first,
                                       int64_t count, const void *data);
 
-/* Everything is declared and written but the rows of `dataset`, which is contiguous and not empty:
- * hands the file over for its cells to be written. `mark` stands in the digest's place, the only
- * text that is not final. Frees `output` whatever happens. IO. */
-enum engram_status engram_output_settle(struct engram_output *output, int dataset, const char *mark,
-                                        struct engram_cells *cells);
+/* Everything is declared and written but the rows of `dataset`, which is contiguous and not empty,
+ * and those of two contiguous datasets `late`, unless it is NULL: hands the file over for its cells
+ * to be written. `mark` stands in the digest's place, the only text that is not final. Frees
+ * `output` whatever happens. IO. */
+enum engram_status engram_output_settle(struct engram_output *output, int dataset, const int *late,
+                                        const char *mark, struct engram_cells *cells);
 
 /* Memory that writing a compressed dataset of rows x row_bytes takes. */
 uint64_t engram_output_packing_bytes(uint64_t rows, uint64_t row_bytes, int threads);

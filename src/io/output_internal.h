@@ -79,6 +79,11 @@ void engram_output_plan_chunks(struct engram_output_set *set, int threads);
 enum engram_status engram_output_feed(struct engram_output *output, struct engram_output_set *set,
                                       hsize_t count, const void *data);
 
+/* Rows of a contiguous dataset while HDF5 has the file open. */
+enum engram_status engram_output_by_h5(struct engram_output *output,
+                                       const struct engram_output_set *set, hsize_t first,
+                                       hsize_t count, const void *data);
+
 /* Makes sure that the file can grow by `bytes` and a little metadata; IO, logged, when it cannot.
  * Comes before every HDF5 call that makes the file grow: when a write fails inside HDF5 (1.10 at
  * least) the file cannot be closed any more, and the library crashes at exit. */

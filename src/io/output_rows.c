@@ -356,10 +356,9 @@ enum engram_status engram_output_feed(struct engram_output *output, struct engra
 /* Rows that are worth telling the disk about at once. */
 #define EARLY_BYTES ((size_t)8 << 20)
 
-/* Rows of a contiguous dataset while HDF5 has the file open for packed ones. */
-static enum engram_status write_by_h5(struct engram_output *output,
-                                      const struct engram_output_set *set, hsize_t first,
-                                      hsize_t count, const void *data)
+enum engram_status engram_output_by_h5(struct engram_output *output,
+                                       const struct engram_output_set *set, hsize_t first,
+                                       hsize_t count, const void *data)
 {
     hsize_t start[2] = {first, 0};
     hsize_t extent[2] = {count, set->dims[1]};
@@ -418,7 +417,7 @@ enum engram_status engram_output_rows(struct engram_output *output, int dataset,
         return ENGRAM_OK;
     }
     if (output->file >= 0) {
-        return write_by_h5(output, set, (hsize_t)first, (hsize_t)count, data);
+        return engram_output_by_h5(output, set, (hsize_t)first, (hsize_t)count, data);
     }
     size_t bytes = (size_t)count * set->row_bytes;
     off_t offset = (off_t)set->offset + (off_t)((size_t)first * set->row_bytes);

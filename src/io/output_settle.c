@@ -65,8 +65,8 @@ static enum engram_status find_mark(struct engram_output *output, struct engram_
     return ENGRAM_OK;
 }
 
-static enum engram_status describe(struct engram_output *output, int dataset, const char *mark,
-                                   struct engram_cells_place *place)
+static enum engram_status describe(struct engram_output *output, int dataset, const int *late,
+                                   const char *mark, struct engram_cells_place *place)
 {
     const struct engram_output_set *set = &output->sets[dataset];
     struct stat info;
@@ -82,16 +82,19 @@ static enum engram_status describe(struct engram_output *output, int dataset, co
                                          .offset = set->offset,
                                          .rows = set->dims[0],
                                          .row_bytes = set->row_bytes};
+    for (int i = 0; late != NULL && i < 2; i++) {
+        place->late_at[i] = output->sets[late[i]].offset;
+    }
     memcpy(place->mark, mark, ENGRAM_MARK_LENGTH);
     return find_mark(output, place);
 }
 
-enum engram_status engram_output_settle(struct engram_output *output, int dataset, const char *mark,
-                                        struct engram_cells *cells)
+enum engram_status engram_output_settle(struct engram_output *output, int dataset, const int *late,
+                                        const char *mark, struct engram_cells *cells)
 {
     ENGRAM_H5_QUIET;
     *cells = (struct engram_cells){.log = output->log};
-    enum engram_status status = describe(output, dataset, mark, &cells->place);
+    enum engram_status status = describe(output, dataset, late, mark, &cells->place);
     if (status == ENGRAM_OK) {
         status = engram_tempfile_settle(&output->temporary, &output->log);
     }

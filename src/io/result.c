@@ -20,7 +20,7 @@
  * hold every chunk. It keeps the memory we ask for in proportion to the file's real size. */
 #define DEFLATE_LIMIT 1040
 
-static enum engram_status bad_result(const struct engram_result *result, const char *name,
+enum engram_status engram_result_bad(const struct engram_result *result, const char *name,
                                      const char *what)
 {
     return engram_fail(&result->log, ENGRAM_ERR_DATA,
@@ -43,10 +43,9 @@ static bool is_stored(hid_t dataset, size_t bytes)
     return stored >= bytes / DEFLATE_LIMIT && (stored > 0 || bytes == 0);
 }
 
-/* Opens a dataset of ours: its class, rank and shape (-1: any, and told) have to fit, as does what
- * is stored. `exists` as in the attribute functions. */
-static enum engram_status open_set(const struct engram_result *result, const char *name,
-                                   H5T_class_t class, int rank, int64_t dims[2], hid_t *dataset)
+enum engram_status engram_result_open_set(const struct engram_result *result, const char *name,
+                                          H5T_class_t class, int rank, int64_t dims[2],
+                                          hid_t *dataset)
 {
     ENGRAM_H5_HANDLE hid_t access = engram_h5_link_access(H5P_DATASET_ACCESS);
     hsize_t found[2] = {0, 0};
@@ -55,32 +54,33 @@ static enum engram_status open_set(const struct engram_result *result, const cha
     engram_reading_at(name);
     *dataset = access < 0 ? -1 : H5Dopen2(result->file, name, access);
     if (*dataset < 0) {
-        return bad_result(result, name, "is missing or cannot be opened");
+        return engram_result_bad(result, name, "is missing or cannot be opened");
     }
     ENGRAM_H5_HANDLE hid_t type = H5Dget_type(*dataset);
     ENGRAM_H5_HANDLE hid_t space = H5Dget_space(*dataset);
     if (type < 0 || H5Tget_class(type) != class ||
         (class == H5T_STRING && H5Tis_variable_str(type) != 0)) {
-        return bad_result(result, name, "has another element type");
+        return engram_result_bad(result, name, "has another element type");
     }
     if (space < 0 || H5Sget_simple_extent_type(space) != H5S_SIMPLE ||
         H5Sget_simple_extent_ndims(space) != rank ||
         H5Sget_simple_extent_dims(space, found, NULL) != rank) {
-        return bad_result(result, name, "has another number of dimensions");
+        return engram_result_bad(result, name, "has another number of dimensions");
     }
     bytes = H5Tget_size(type);
     for (int d = 0; d < rank; d++) {
         if (found[d] > INT64_MAX || (dims[d] >= 0 && (hsize_t)dims[d] != found[d])) {
-            return bad_result(result, name, "does not have the shape that the other parts tell");
+            return engram_result_bad(result, name,
+                                     "does not have the shape that the other parts tell");
         }
         dims[d] = (int64_t)found[d];
         if (!engram_size_mul(bytes, (size_t)found[d], &bytes)) {
-            return bad_result(result, name, "claims an impossible size");
+            return engram_result_bad(result, name, "claims an impossible size");
         }
     }
     return is_stored(*dataset, bytes)
                ? ENGRAM_OK
-               : bad_result(result, name, "claims more data than the file holds");
+               : engram_result_bad(result, name, "claims more data than the file holds");
 }
 
 /* 1, 0, or negative: whether the root group has a link of that name. */
@@ -108,7 +108,7 @@ static enum engram_status check_format(struct engram_result *result)
     }
     major = strtol(info->format, &end, 10);
     if (end == info->format || (*end != '.' && *end != '\0')) {
-        return bad_result(result, "attribute `format_version`", "is not a version");
+        return engram_result_bad(result, "attribute `format_version`", "is not a version");
     }
     if (major != FORMAT_MAJOR) {
         return engram_fail(&result->log, ENGRAM_ERR_DATA,
@@ -127,7 +127,8 @@ static enum engram_status read_metric(struct engram_result *result)
         return status;
     }
     if (engram_metric_parse(name, &result->info.metric) != ENGRAM_OK) {
-        return bad_result(result, "attribute `metric`", "names a metric that is not known here");
+        return engram_result_bad(result, "attribute `metric`",
+                                 "names a metric that is not known here");
     }
     return ENGRAM_OK;
 }
@@ -141,7 +142,8 @@ static enum engram_status read_values(struct engram_result *result)
 
     result->info.similarity = found && strcmp(name, "similarity") == 0;
     if (status == ENGRAM_OK && found && !result->info.similarity && strcmp(name, "distance") != 0) {
-        return bad_result(result, "attribute `values`", "is neither distance nor similarity");
+        return engram_result_bad(result, "attribute `values`",
+                                 "is neither distance nor similarity");
     }
     return status;
 }
@@ -182,7 +184,7 @@ static enum engram_status read_attributes(struct engram_result *result)
         return status;
     }
     info->self = self != 0;
-    return info->k > 0 ? ENGRAM_OK : bad_result(result, "attribute `k`", "is not positive");
+    return info->k > 0 ? ENGRAM_OK : engram_result_bad(result, "attribute `k`", "is not positive");
 }
 
 /* Attributes that results of jobs with row data have. */
@@ -221,14 +223,15 @@ static enum engram_status check_ranges(struct engram_result *result)
     struct engram_result_info *info = &result->info;
 
     if (!is_range(info->base_rows, info->base_shape[0])) {
-        return bad_result(result, "attribute `base_rows`", "is no range of the base's rows");
+        return engram_result_bad(result, "attribute `base_rows`", "is no range of the base's rows");
     }
     if (!is_range(info->query_rows, info->query_shape[0])) {
-        return bad_result(result, "attribute `query_rows`", "is no range of the queries' rows");
+        return engram_result_bad(result, "attribute `query_rows`",
+                                 "is no range of the queries' rows");
     }
     info->queries = info->query_rows[1] - info->query_rows[0];
     if (info->queries == INT64_MAX) {
-        return bad_result(result, "attribute `query_rows`", "claims an impossible size");
+        return engram_result_bad(result, "attribute `query_rows`", "claims an impossible size");
     }
     return ENGRAM_OK;
 }
@@ -242,7 +245,8 @@ static const char *values_path(const struct engram_result *result)
 static enum engram_status open_values(struct engram_result *result, const char *name, int rank,
                                       int64_t dims[2])
 {
-    enum engram_status status = open_set(result, name, H5T_FLOAT, rank, dims, &result->values_set);
+    enum engram_status status =
+        engram_result_open_set(result, name, H5T_FLOAT, rank, dims, &result->values_set);
 
     if (status != ENGRAM_OK) {
         return status;
@@ -258,16 +262,16 @@ static enum engram_status open_knn(struct engram_result *result)
     enum engram_status status;
 
     if (result->info.k == INT64_MAX) {
-        return bad_result(result, "attribute `k`", "is missing");
+        return engram_result_bad(result, "attribute `k`", "is missing");
     }
     result->info.kind = ENGRAM_RESULT_KNN;
     result->width = result->info.k;
-    if ((status = open_set(result, "/neighbors", H5T_INTEGER, 2, dims, &result->rows_set)) !=
-            ENGRAM_OK ||
+    if ((status = engram_result_open_set(result, "/neighbors", H5T_INTEGER, 2, dims,
+                                         &result->rows_set)) != ENGRAM_OK ||
         (status = open_values(result, values_path(result), 2, dims)) != ENGRAM_OK) {
         return status;
     }
-    return open_set(result, "/counts", H5T_INTEGER, 1, dims, &result->bounds_set);
+    return engram_result_open_set(result, "/counts", H5T_INTEGER, 1, dims, &result->bounds_set);
 }
 
 static enum engram_status open_pairs(struct engram_result *result)
@@ -279,10 +283,10 @@ static enum engram_status open_pairs(struct engram_result *result)
     result->info.kind = ENGRAM_RESULT_PAIRS;
     result->width = 1;
     bounds[0] = result->info.queries + 1;
-    if ((status = open_set(result, "/pairs/indptr", H5T_INTEGER, 1, bounds, &result->bounds_set)) !=
-            ENGRAM_OK ||
-        (status = open_set(result, "/pairs/indices", H5T_INTEGER, 1, pairs, &result->rows_set)) !=
-            ENGRAM_OK ||
+    if ((status = engram_result_open_set(result, "/pairs/indptr", H5T_INTEGER, 1, bounds,
+                                         &result->bounds_set)) != ENGRAM_OK ||
+        (status = engram_result_open_set(result, "/pairs/indices", H5T_INTEGER, 1, pairs,
+                                         &result->rows_set)) != ENGRAM_OK ||
         (status = open_values(result, "/pairs/data", 1, pairs)) != ENGRAM_OK) {
         return status;
     }
@@ -305,11 +309,12 @@ static enum engram_status open_matrix(struct engram_result *result)
         result->info.kind = ENGRAM_RESULT_PAIRWISE;
         result->width = 1;
         return dims[0] == dims[1] ? open_values(result, values_path(result), 1, dims)
-                                  : bad_result(result, "attribute `query_rows`",
-                                               "is no range as long as the base's");
+                                  : engram_result_bad(result, "attribute `query_rows`",
+                                                      "is no range as long as the base's");
     }
     if (strcmp(kind, "dense") != 0) {
-        return bad_result(result, "attribute `answer`", "names a kind that is not known here");
+        return engram_result_bad(result, "attribute `answer`",
+                                 "names a kind that is not known here");
     }
     result->info.kind = ENGRAM_RESULT_DENSE;
     result->width = dims[1];
@@ -325,19 +330,19 @@ static enum engram_status open_ids(struct engram_result *result, const char *nam
 
     *has = false;
     if (exists < 0) {
-        return bad_result(result, name, "cannot be opened");
+        return engram_result_bad(result, name, "cannot be opened");
     }
     if (exists == 0) {
         return ENGRAM_OK;
     }
-    status = open_set(result, name, H5T_STRING, 1, dims, &strings->dataset);
+    status = engram_result_open_set(result, name, H5T_STRING, 1, dims, &strings->dataset);
     if (status != ENGRAM_OK) {
         return status;
     }
     strings->type = H5Dget_type(strings->dataset);
     strings->width = strings->type < 0 ? 0 : H5Tget_size(strings->type);
     if (strings->width == 0) {
-        return bad_result(result, name, "cannot be read");
+        return engram_result_bad(result, name, "cannot be read");
     }
     strings->count = rows;
     *has = true;
@@ -354,7 +359,8 @@ static enum engram_status open_labels(struct engram_result *result)
     result->info.kind = ENGRAM_RESULT_LABELS;
     result->width = 1;
     if (status == ENGRAM_OK) {
-        status = open_set(result, "/label_rows", H5T_INTEGER, 1, dims, &result->rows_set);
+        status =
+            engram_result_open_set(result, "/label_rows", H5T_INTEGER, 1, dims, &result->rows_set);
     }
     if (status == ENGRAM_OK) {
         status = open_values(
@@ -367,12 +373,13 @@ static enum engram_status open_components(struct engram_result *result)
 {
     int64_t dims[2] = {result->info.queries, 0};
     enum engram_status status =
-        open_set(result, "/component", H5T_INTEGER, 1, dims, &result->rows_set);
+        engram_result_open_set(result, "/component", H5T_INTEGER, 1, dims, &result->rows_set);
 
     result->info.kind = ENGRAM_RESULT_COMPONENTS;
     result->width = 1;
-    return status == ENGRAM_OK ? open_set(result, "/keep", H5T_ENUM, 1, dims, &result->bounds_set)
-                               : status;
+    return status == ENGRAM_OK
+               ? engram_result_open_set(result, "/keep", H5T_ENUM, 1, dims, &result->bounds_set)
+               : status;
 }
 
 static enum engram_status open_all(struct engram_result *result)
@@ -384,7 +391,8 @@ static enum engram_status open_all(struct engram_result *result)
 
     if (status != ENGRAM_OK || (status = read_attributes(result)) != ENGRAM_OK ||
         (status = read_row_data(result)) != ENGRAM_OK ||
-        (status = check_ranges(result)) != ENGRAM_OK) {
+        (status = check_ranges(result)) != ENGRAM_OK ||
+        (status = engram_result_read_shard(result)) != ENGRAM_OK) {
         return status;
     }
     if (has_link(result, "neighbors") > 0) {
@@ -398,7 +406,7 @@ static enum engram_status open_all(struct engram_result *result)
     } else if (has_link(result, values_path(result) + 1) > 0) {
         status = open_matrix(result);
     } else {
-        status = bad_result(result, "/neighbors, /pairs or /distances", "is missing");
+        status = engram_result_bad(result, "/neighbors, /pairs or /distances", "is missing");
     }
     if (status != ENGRAM_OK ||
         (status = open_ids(result, "/query_ids", info->queries, &result->query_ids,

@@ -45,6 +45,9 @@ struct engram_result_info {
     char format[16]; /* format version, "1.0" */
     bool has_query_ids;
     bool has_base_ids;
+    int64_t shard[2]; /* the part of a shard: its number and how many there are; else {0, 0} */
+    int64_t job_base_rows[2]; /* row ranges of the whole job; without a shard, those above */
+    int64_t job_query_rows[2];
 };
 
 struct engram_result;
@@ -83,6 +86,42 @@ enum engram_status engram_result_components(struct engram_result *result, int64_
 /* Cheap look at an existing OUTPUT: its `digest` attribute, "" when there is none or the file is
  * not a finished result. Never fails loudly. */
 void engram_result_digest(const char *path, char digest[64]);
+
+/* What the part of a shard holds beyond its answers; the writer is job/publish_part.c. */
+struct engram_result_part {
+    char job[1024];          /* the whole job's shapes and options, see job/identity.h */
+    uint64_t ids_content[2]; /* hashes of the ids of base and queries; 0 without */
+    int64_t compress;
+    int64_t max_pairs;  /* 0: no limit */
+    int64_t grains[2];  /* content hashes that there are of base and queries */
+    int64_t pairs;      /* a result of pairs: how many */
+    size_t id_width[2]; /* bytes of an id of base and queries; 0 without */
+    size_t label_width; /* likewise of a label */
+};
+
+/* DATA when the result is no part, or lacks something. */
+enum engram_status engram_result_part(struct engram_result *result,
+                                      struct engram_result_part *part);
+
+/* All content hashes of the base or the queries, in an array of part.grains[queries] entries. */
+enum engram_status engram_result_content(struct engram_result *result, bool queries,
+                                         uint64_t *grains);
+
+/* The datasets of a result, as they are stored. */
+enum engram_result_set {
+    ENGRAM_RESULT_ROWS,   /* int64: /neighbors, /pairs/indices, /label_rows, /component */
+    ENGRAM_RESULT_VALUES, /* float or double, as info.float64 says */
+    ENGRAM_RESULT_COUNTS, /* int32: of k-NN */
+    ENGRAM_RESULT_INDPTR, /* int64: of pairs */
+    ENGRAM_RESULT_LABEL_TEXTS,
+    ENGRAM_RESULT_QUERY_IDS,
+    ENGRAM_RESULT_BASE_IDS
+};
+
+/* Rows [first, first + count) of a dataset that the result has: entries as above, texts of `width`
+ * bytes, padded with NULs. Counts, indptr and row numbers are checked as by engram_result_row. */
+enum engram_status engram_result_read(struct engram_result *result, enum engram_result_set set,
+                                      int64_t first, int64_t count, size_t width, void *data);
 
 void engram_result_close(struct engram_result *result);
 

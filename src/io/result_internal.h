@@ -1,5 +1,5 @@
 /* What the parts of the result reader share: result.c opens, result_attr.c reads attributes,
- * result_rows.c rows and ids. */
+ * result_rows.c rows and ids, result_part.c what parts of shards have. */
 #ifndef ENGRAM_IO_RESULT_INTERNAL_H
 #define ENGRAM_IO_RESULT_INTERNAL_H
 
@@ -58,5 +58,30 @@ enum engram_status engram_result_integers(const struct engram_result *result, co
                                           int count, int64_t *values, bool *found);
 enum engram_status engram_result_number(const struct engram_result *result, const char *name,
                                         double *value, bool *found);
+
+/* DATA: `name` `what`; not a result of ours, or damaged. */
+enum engram_status engram_result_bad(const struct engram_result *result, const char *name,
+                                     const char *what);
+
+/* Opens a dataset of ours: its class, rank and shape (-1: any, and told) have to fit, as does what
+ * is stored. DATA. */
+enum engram_status engram_result_open_set(const struct engram_result *result, const char *name,
+                                          H5T_class_t class, int rank, int64_t dims[2],
+                                          hid_t *dataset);
+
+/* Reads rows [first, first + count) of a dataset whose rows have `width` entries (rank 2), or one
+ * (`width` 0, rank 1). */
+bool engram_result_slab(hid_t dataset, hid_t memory_type, int64_t first, int64_t count,
+                        int64_t width, void *data);
+
+/* What HDF5 says why it could not. */
+enum engram_status engram_result_read_failure(const struct engram_result *result, const char *what);
+
+/* DATA: what is wrong with a row. */
+enum engram_status engram_result_bad_row(const struct engram_result *result, int64_t row,
+                                         const char *what);
+
+/* result_part.c: info.shard and the ranges of the whole job. */
+enum engram_status engram_result_read_shard(struct engram_result *result);
 
 #endif

@@ -15,13 +15,14 @@
 /* Ids are read at once up to this size; beyond it, the rows that are asked for. */
 #define IDS_AT_ONCE ((size_t)256 << 20)
 
-static enum engram_status bad_row(const struct engram_result *result, int64_t row, const char *what)
+enum engram_status engram_result_bad_row(const struct engram_result *result, int64_t row,
+                                         const char *what)
 {
     return engram_fail(&result->log, ENGRAM_ERR_DATA, "%s: row %lld: %s; the file is damaged",
                        result->path, (long long)row, what);
 }
 
-static enum engram_status read_failure(const struct engram_result *result, const char *what)
+enum engram_status engram_result_read_failure(const struct engram_result *result, const char *what)
 {
     char message[256];
 
@@ -30,10 +31,8 @@ static enum engram_status read_failure(const struct engram_result *result, const
                        result->path, what, message);
 }
 
-/* Reads rows [first, first + count) of a dataset whose rows have `width` entries (rank 2), or one
- * (`width` 0, rank 1). */
-static bool read_slab(hid_t dataset, hid_t memory_type, int64_t first, int64_t count, int64_t width,
-                      void *data)
+bool engram_result_slab(hid_t dataset, hid_t memory_type, int64_t first, int64_t count,
+                        int64_t width, void *data)
 {
     hsize_t start[2] = {(hsize_t)first, 0};
     hsize_t extent[2] = {(hsize_t)count, (hsize_t)width};
@@ -63,10 +62,10 @@ static enum engram_status load_bounds(struct engram_result *result, int64_t row)
         return engram_fail(&result->log, ENGRAM_ERR_RESOURCE, "out of memory");
     }
     result->bounds_count = 0;
-    if (!read_slab(result->bounds_set, H5T_NATIVE_INT64, first,
-                   result->info.kind == ENGRAM_RESULT_PAIRS ? count + 1 : count, 0,
-                   result->bounds)) {
-        return read_failure(result, "the row counts");
+    if (!engram_result_slab(result->bounds_set, H5T_NATIVE_INT64, first,
+                            result->info.kind == ENGRAM_RESULT_PAIRS ? count + 1 : count, 0,
+                            result->bounds)) {
+        return engram_result_read_failure(result, "the row counts");
     }
     result->bounds_first = first;
     result->bounds_count = count;
@@ -100,10 +99,11 @@ static enum engram_status load_entries(struct engram_result *result, int64_t fir
         }
         result->room = count * width;
     }
-    if ((paired &&
-         !read_slab(result->rows_set, H5T_NATIVE_INT64, first, count, matrix, result->rows)) ||
-        !read_slab(result->values_set, H5T_NATIVE_DOUBLE, first, count, matrix, result->values)) {
-        return read_failure(result, "neighbours");
+    if ((paired && !engram_result_slab(result->rows_set, H5T_NATIVE_INT64, first, count, matrix,
+                                       result->rows)) ||
+        !engram_result_slab(result->values_set, H5T_NATIVE_DOUBLE, first, count, matrix,
+                            result->values)) {
+        return engram_result_read_failure(result, "neighbours");
     }
     result->first = first;
     result->count = count;
@@ -126,18 +126,18 @@ static enum engram_status locate(struct engram_result *result, int64_t row, int6
         *start = row;
         *count = bounds[0];
         if (*count < 0 || *count > info->k) {
-            return bad_row(result, row, "its count is not between 0 and k");
+            return engram_result_bad_row(result, row, "its count is not between 0 and k");
         }
         return ENGRAM_OK;
     }
     if (bounds[0] < 0 || bounds[0] > bounds[1] || bounds[1] > result->pairs ||
         (row == 0 && bounds[0] != 0) || (row == info->queries - 1 && bounds[1] != result->pairs)) {
-        return bad_row(result, row, "/pairs/indptr is not in order");
+        return engram_result_bad_row(result, row, "/pairs/indptr is not in order");
     }
     *start = bounds[0];
     *count = bounds[1] - bounds[0];
     if (*count > info->k || *count > info->base_rows[1] - info->base_rows[0]) {
-        return bad_row(result, row, "it has more answers than there can be");
+        return engram_result_bad_row(result, row, "it has more answers than there can be");
     }
     return ENGRAM_OK;
 }
@@ -191,7 +191,7 @@ static enum engram_status check_rows(const struct engram_result *result, int64_t
     for (int64_t i = 0; i < *count; i++) {
         if (rows[i] < info->base_rows[0] || rows[i] >= info->base_rows[1]) {
             *count = 0;
-            return bad_row(result, row, "it names a row that was not searched");
+            return engram_result_bad_row(result, row, "it names a row that was not searched");
         }
     }
     return ENGRAM_OK;
@@ -256,8 +256,9 @@ static enum engram_status load_ids(struct engram_result *result,
     if (strings->text == NULL) {
         return engram_fail(&result->log, ENGRAM_ERR_RESOURCE, "out of memory");
     }
-    if (!read_slab(strings->dataset, strings->type, strings->first, block, 0, strings->text)) {
-        return read_failure(result, "ids");
+    if (!engram_result_slab(strings->dataset, strings->type, strings->first, block, 0,
+                            strings->text)) {
+        return engram_result_read_failure(result, "ids");
     }
     strings->held = block;
     return ENGRAM_OK;
@@ -314,13 +315,14 @@ enum engram_status engram_result_components(struct engram_result *result, int64_
     if (*component == NULL || *keep == NULL) {
         status = engram_fail(&result->log, ENGRAM_ERR_RESOURCE, "out of memory");
     } else if (rows > 0 &&
-               (!read_slab(result->rows_set, H5T_NATIVE_INT64, 0, rows, 0, *component) ||
-                !read_slab(result->bounds_set, H5T_NATIVE_INT8, 0, rows, 0, *keep))) {
-        status = read_failure(result, "groups");
+               (!engram_result_slab(result->rows_set, H5T_NATIVE_INT64, 0, rows, 0, *component) ||
+                !engram_result_slab(result->bounds_set, H5T_NATIVE_INT8, 0, rows, 0, *keep))) {
+        status = engram_result_read_failure(result, "groups");
     }
     for (int64_t i = 0; status == ENGRAM_OK && i < rows; i++) {
         if ((*component)[i] < first || (*component)[i] > first + i) {
-            status = bad_row(result, i, "its group is not named after a row that is not above it");
+            status = engram_result_bad_row(
+                result, i, "its group is not named after a row that is not above it");
         }
     }
     if (status != ENGRAM_OK) {

@@ -9,12 +9,13 @@
 #include "job/state.h"
 
 /* A place as a record's payload. */
-enum { PLACE_WORDS = 6, PLACE_BYTES = PLACE_WORDS * 8 + ENGRAM_MARK_LENGTH };
+enum { PLACE_WORDS = 8, PLACE_BYTES = PLACE_WORDS * 8 + ENGRAM_MARK_LENGTH };
 
 static void encode(const struct engram_cells_place *place, unsigned char bytes[PLACE_BYTES])
 {
-    const uint64_t words[PLACE_WORDS] = {place->bytes,     place->offset,  place->rows,
-                                         place->row_bytes, place->mark_at, place->packed};
+    const uint64_t words[PLACE_WORDS] = {place->bytes,      place->offset,    place->rows,
+                                         place->row_bytes,  place->mark_at,   place->packed,
+                                         place->late_at[0], place->late_at[1]};
     for (int i = 0; i < PLACE_WORDS; i++) {
         engram_store64le(bytes + 8 * i, words[i]);
     }
@@ -30,6 +31,7 @@ static struct engram_cells_place decode(const unsigned char bytes[PLACE_BYTES])
         .row_bytes = engram_load64le(bytes + 24),
         .mark_at = engram_load64le(bytes + 32),
         .packed = engram_load64le(bytes + 40) != 0,
+        .late_at = {engram_load64le(bytes + 48), engram_load64le(bytes + 56)},
     };
     memcpy(place.mark, bytes + 8 * PLACE_WORDS, ENGRAM_MARK_LENGTH);
     return place;
@@ -166,6 +168,22 @@ static enum engram_status fill(void *context, int64_t first, int64_t count,
     return engram_cells_read(context, (uint64_t)first, (uint64_t)count, values->data);
 }
 
+/* The hashes that a shard's part has. */
+static enum engram_status write_content(struct engram_job_state *job)
+{
+    const struct engram_content_hashes queries = engram_feed_query_content(job);
+    const struct engram_content_hashes *base = &job->base_content;
+    if (job->inputs.shard[1] == 0) {
+        return ENGRAM_OK;
+    }
+    enum engram_status status = engram_cells_write_late(&job->cells, 0, base->grains,
+                                                        (size_t)base->count * sizeof *base->grains);
+    return status == ENGRAM_OK
+               ? engram_cells_write_late(&job->cells, 1, queries.grains,
+                                         (size_t)queries.count * sizeof *queries.grains)
+               : status;
+}
+
 enum engram_status engram_dense_finish(struct engram_job_state *job)
 {
     char digest[ENGRAM_DIGEST_SIZE];
@@ -178,7 +196,10 @@ enum engram_status engram_dense_finish(struct engram_job_state *job)
     }
     uint64_t start = engram_clock_ns();
     engram_feed_digest(job, digest);
-    enum engram_status status = tell_journal(job, ENGRAM_RECORD_STATE, digest, ENGRAM_MARK_LENGTH);
+    enum engram_status status = write_content(job);
+    if (status == ENGRAM_OK) {
+        status = tell_journal(job, ENGRAM_RECORD_STATE, digest, ENGRAM_MARK_LENGTH);
+    }
     if (status == ENGRAM_OK) {
         status = engram_cells_publish(&job->cells, digest);
     }

@@ -106,13 +106,19 @@ enum engram_status engram_feed_hash(struct engram_job_state *job, const struct e
     return status;
 }
 
-/* Identity of the finished job; rows that were borrowed were hashed once. */
-void engram_feed_digest(const struct engram_job_state *job, char digest[ENGRAM_DIGEST_SIZE])
+/* Rows that were borrowed were hashed once. */
+struct engram_content_hashes engram_feed_query_content(const struct engram_job_state *job)
 {
     struct engram_content_hashes queries = job->query_content;
     if (engram_inputs_shared(&job->inputs)) {
         queries.grains = job->base_content.grains;
     }
+    return queries;
+}
+
+void engram_feed_digest(const struct engram_job_state *job, char digest[ENGRAM_DIGEST_SIZE])
+{
+    const struct engram_content_hashes queries = engram_feed_query_content(job);
     engram_identity_digest(&job->inputs, job->options->compress, &job->base_content, &queries,
                            digest);
 }

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/endian.h"
 #include "base/hash.h"
@@ -90,12 +91,52 @@ static uint64_t content_hash(const struct engram_content_hashes *content, uint64
 }
 
 /* One side of the identity as text. */
-static int describe_set(char *text, size_t size, const struct engram_set_ref *set)
+static int describe_set(char *text, size_t size, const struct engram_set_ref *set,
+                        const int64_t range[2])
 {
     return snprintf(text, size,
                     "%s %" PRId64 " x %" PRId64 " rows %" PRId64 ":%" PRId64 " ids %d\n",
                     engram_dtype_name(set->dataset->dtype), set->dataset->dims[0],
-                    set->dataset->dims[1], set->first, set->last, set->ids != NULL);
+                    set->dataset->dims[1], range[0], range[1], set->ids != NULL);
+}
+
+void engram_identity_text(const struct engram_inputs *inputs, int compress,
+                          char text[ENGRAM_IDENTITY_TEXT])
+{
+    char sets[2][256];
+    (void)describe_set(sets[0], sizeof sets[0], &inputs->base, inputs->job_base);
+    (void)describe_set(sets[1], sizeof sets[1], &inputs->queries, inputs->job_queries);
+    /* %a: every bit of a limit counts. */
+    (void)snprintf(
+        text, ENGRAM_IDENTITY_TEXT,
+        "engram 1\nbase %squeries %sself %d\nmetric %s\nk %" PRId64
+        "\nanswer %d similarity %d float64 %d\nmax_distance %a\nmin_similarity %a\ncompress %d\n",
+        sets[0], sets[1], inputs->self, engram_metric_name(inputs->metric), inputs->k,
+        (int)inputs->answer, inputs->similarity, inputs->float64, inputs->max_distance,
+        inputs->min_similarity, compress);
+}
+
+void engram_identity_of(const struct engram_identity *identity, char digest[ENGRAM_DIGEST_SIZE])
+{
+    const uint64_t seeds[2] = {SEED_HIGH, SEED_LOW};
+    char shard[64] = "";
+    char text[ENGRAM_IDENTITY_TEXT + sizeof shard];
+    uint64_t hashes[2];
+
+    if (identity->shard[1] > 0) {
+        (void)snprintf(shard, sizeof shard, "shard %" PRId64 " of %" PRId64 "\n",
+                       identity->shard[0], identity->shard[1]);
+    }
+    (void)snprintf(text, sizeof text, "%s%s", identity->text, shard);
+    for (int i = 0; i < 2; i++) {
+        unsigned char words[32];
+        engram_store64le(words, engram_hash64(text, strlen(text), seeds[i]));
+        engram_store64le(words + 8, content_hash(identity->base, seeds[i]));
+        engram_store64le(words + 16, content_hash(identity->queries, seeds[i]));
+        engram_store64le(words + 24, identity->row_data[i]);
+        hashes[i] = engram_hash64(words, sizeof words, seeds[i]);
+    }
+    (void)snprintf(digest, ENGRAM_DIGEST_SIZE, "%016" PRIx64 "%016" PRIx64, hashes[0], hashes[1]);
 }
 
 void engram_identity_digest(const struct engram_inputs *inputs, int compress,
@@ -103,28 +144,14 @@ void engram_identity_digest(const struct engram_inputs *inputs, int compress,
                             const struct engram_content_hashes *queries,
                             char digest[ENGRAM_DIGEST_SIZE])
 {
-    char text[1024];
-    char sets[2][256];
-    uint64_t hashes[2];
-    const uint64_t seeds[2] = {SEED_HIGH, SEED_LOW};
-
-    (void)describe_set(sets[0], sizeof sets[0], &inputs->base);
-    (void)describe_set(sets[1], sizeof sets[1], &inputs->queries);
-    /* %a: every bit of a limit counts. */
-    int length = snprintf(
-        text, sizeof text,
-        "engram 1\nbase %squeries %sself %d\nmetric %s\nk %" PRId64
-        "\nanswer %d similarity %d float64 %d\nmax_distance %a\nmin_similarity %a\ncompress %d\n",
-        sets[0], sets[1], inputs->self, engram_metric_name(inputs->metric), inputs->k,
-        (int)inputs->answer, inputs->similarity, inputs->float64, inputs->max_distance,
-        inputs->min_similarity, compress);
-    for (int i = 0; i < 2; i++) {
-        unsigned char words[32];
-        engram_store64le(words, engram_hash64(text, (size_t)length, seeds[i]));
-        engram_store64le(words + 8, content_hash(base, seeds[i]));
-        engram_store64le(words + 16, content_hash(queries, seeds[i]));
-        engram_store64le(words + 24, inputs->row_data.hashes[i]);
-        hashes[i] = engram_hash64(words, sizeof words, seeds[i]);
-    }
-    (void)snprintf(digest, ENGRAM_DIGEST_SIZE, "%016" PRIx64 "%016" PRIx64, hashes[0], hashes[1]);
+    char text[ENGRAM_IDENTITY_TEXT];
+    struct engram_identity identity = {
+        .text = text,
+        .base = base,
+        .queries = queries,
+        .shard = {inputs->shard[0], inputs->shard[1]},
+        .row_data = {inputs->row_data.hashes[0], inputs->row_data.hashes[1]},
+    };
+    engram_identity_text(inputs, compress, text);
+    engram_identity_of(&identity, digest);
 }

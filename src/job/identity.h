@@ -28,9 +28,26 @@ bool engram_content_add(struct engram_content_hashes *content, const struct engr
                         int64_t first_row, int threads);
 void engram_content_add_ids(struct engram_content_hashes *content, const struct engram_ids *ids);
 
+/* The shapes and the semantic options of the whole job, also of a shard of it: lines of text. */
+#define ENGRAM_IDENTITY_TEXT 1024
+void engram_identity_text(const struct engram_inputs *inputs, int compress,
+                          char text[ENGRAM_IDENTITY_TEXT]);
+
+/* What an identity is made of. */
+struct engram_identity {
+    const char *text; /* engram_identity_text */
+    const struct engram_content_hashes *base;
+    const struct engram_content_hashes *queries; /* of a shard: its own */
+    int64_t shard[2];                            /* {0, 0}: the whole job */
+    uint64_t row_data[2];                        /* engram_row_data.hashes */
+};
+
 #define ENGRAM_DIGEST_SIZE 64
 
 /* 32 hexadecimal digits. */
+void engram_identity_of(const struct engram_identity *identity, char digest[ENGRAM_DIGEST_SIZE]);
+
+/* The same, of a job. */
 void engram_identity_digest(const struct engram_inputs *inputs, int compress,
                             const struct engram_content_hashes *base,
                             const struct engram_content_hashes *queries,

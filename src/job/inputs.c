@@ -15,6 +15,7 @@
 #include "job/bases.h"
 #include "job/question.h"
 #include "job/sets.h"
+#include "job/shard.h"
 
 /* The two roles of a set. */
 struct role {
@@ -392,6 +393,14 @@ static enum engram_status make_room(const struct engram_job_options *options, si
     return ENGRAM_OK;
 }
 
+static void keep_ranges(struct engram_inputs *inputs)
+{
+    inputs->job_base[0] = inputs->base.first;
+    inputs->job_base[1] = inputs->base.last;
+    inputs->job_queries[0] = inputs->queries.first;
+    inputs->job_queries[1] = inputs->queries.last;
+}
+
 enum engram_status engram_inputs_resolve(const struct engram_job_options *options,
                                          struct engram_inputs *inputs)
 {
@@ -444,6 +453,10 @@ enum engram_status engram_inputs_resolve(const struct engram_job_options *option
     }
     if (status == ENGRAM_OK) {
         status = engram_row_data_read(options, inputs, &inputs->row_data);
+    }
+    if (status == ENGRAM_OK) {
+        keep_ranges(inputs);
+        status = engram_shard_take(options, inputs);
     }
     return status;
 }

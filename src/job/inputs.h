@@ -41,6 +41,10 @@ struct engram_inputs {
     int file_room;
     struct engram_set_ref base;
     struct engram_set_ref queries; /* with self: the same parts, perhaps other rows */
+    int64_t shard[2]; /* its number and how many there are; {0, 0}: the job is not cut */
+    /* Row ranges of the whole job, of which a shard's sets are a share (job/shard.h). */
+    int64_t job_base[2];
+    int64_t job_queries[2];
     bool self;
     enum engram_metric metric;
     char metric_reason[128];

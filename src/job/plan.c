@@ -88,8 +88,8 @@ static uint64_t answer_bytes(const struct engram_inputs *inputs, const struct en
         return 0;
     case ENGRAM_ANSWER_PAIRWISE:
         return engram_saturating_mul(plan->query_rows, cell);
-    case ENGRAM_ANSWER_COMPONENTS: /* a forest, the components, their sizes */
-        return engram_saturating_mul(plan->query_rows, 2 * sizeof(uint32_t) + sizeof(int64_t));
+    case ENGRAM_ANSWER_COMPONENTS: /* a forest, the components, their sizes: of all rows */
+        return engram_saturating_mul(plan->base_rows, 2 * sizeof(uint32_t) + sizeof(int64_t));
     default:
         if (engram_plan_spools(inputs)) {
             return engram_saturating_mul(plan->query_rows, 3 * sizeof(int64_t));

@@ -100,6 +100,13 @@ static enum engram_status write_set_attributes(struct engram_output *output, con
     return status;
 }
 
+/* The rows that the result is about. Groups are of all rows, whatever share a shard has of the
+ * pairs. */
+static const struct engram_set_ref *answered(const struct engram_inputs *inputs)
+{
+    return inputs->answer == ENGRAM_ANSWER_COMPONENTS ? &inputs->base : &inputs->queries;
+}
+
 static enum engram_status write_attributes(const struct engram_publication *p)
 {
     const struct engram_inputs *inputs = p->inputs;
@@ -129,7 +136,7 @@ static enum engram_status write_attributes(const struct engram_publication *p)
         status = write_set_attributes(output, "base", &inputs->base);
     }
     if (status == ENGRAM_OK) {
-        status = write_set_attributes(output, "query", &inputs->queries);
+        status = write_set_attributes(output, "query", answered(inputs));
     }
     if (status == ENGRAM_OK) {
         status = engram_output_text(output, "/", "digest", p->options->digest);
@@ -164,11 +171,32 @@ static enum engram_status write_row_data(const struct engram_publication *p)
     return status;
 }
 
-/* Base ids of the whole dataset, because results hold dataset rows; query ids of the queries. */
-static enum engram_status write_ids(const struct engram_publication *p, const char *name,
-                                    const struct engram_set_ref *set, int64_t first, int64_t last)
+static enum engram_status write_finished_ids(const struct engram_publication *p, const char *name,
+                                             bool queries, int64_t count)
 {
+    const struct engram_finished_rows *finished = p->answers->finished;
+    const size_t width = finished->id_width[queries];
+    int dataset = 0;
+    if (width == 0) {
+        return ENGRAM_OK;
+    }
+    enum engram_status status =
+        engram_output_ids_begin(p->output, name, width, count, p->options->compress, &dataset);
+    return status == ENGRAM_OK ? finished->write_ids(finished->context, p->output, dataset, queries)
+                               : status;
+}
+
+/* Base ids of the whole dataset, because results hold dataset rows; query ids of the queries. */
+static enum engram_status write_ids(const struct engram_publication *p, bool queries)
+{
+    const struct engram_set_ref *set = queries ? answered(p->inputs) : &p->inputs->base;
+    const char *name = queries ? "/query_ids" : "/base_ids";
+    const int64_t first = queries ? set->first : 0;
+    const int64_t last = queries ? set->last : set->dataset->dims[0];
     struct engram_ids ids;
+    if (p->answers != NULL && p->answers->finished != NULL) {
+        return write_finished_ids(p, name, queries, last - first);
+    }
     if (set->ids == NULL) {
         return ENGRAM_OK;
     }
@@ -218,12 +246,24 @@ static enum engram_status begin(struct engram_publication *p,
     if (status == ENGRAM_OK) {
         status = kind->declare(p);
     }
-    if (status == ENGRAM_OK) {
-        status = write_ids(p, "/base_ids", &p->inputs->base, 0, p->inputs->base.dataset->dims[0]);
+    if (status == ENGRAM_OK && p->options->part.base != NULL) {
+        status = engram_publication_declare_part(p);
     }
     if (status == ENGRAM_OK) {
-        status = write_ids(p, "/query_ids", &p->inputs->queries, p->inputs->queries.first,
-                           p->inputs->queries.last);
+        status = write_ids(p, false);
+    }
+    return status == ENGRAM_OK ? write_ids(p, true) : status;
+}
+
+/* What the kind writes, and what is known at the end only. */
+static enum engram_status fill(struct engram_publication *p,
+                               const struct engram_publication_kind *kind)
+{
+    const struct engram_finished_rows *finished = p->answers->finished;
+    enum engram_status status =
+        finished == NULL ? kind->write(p) : finished->write(finished->context, p);
+    if (status == ENGRAM_OK && p->options->part.base != NULL) {
+        status = engram_publication_write_part(p);
     }
     return status;
 }
@@ -234,7 +274,7 @@ static struct engram_publication publication_of(const struct engram_inputs *inpu
     return (struct engram_publication){
         .inputs = inputs,
         .options = options,
-        .queries = inputs->queries.last - inputs->queries.first,
+        .queries = answered(inputs)->last - answered(inputs)->first,
         .value_type = inputs->float64 ? ENGRAM_OUT_F64 : ENGRAM_OUT_F32,
     };
 }
@@ -248,7 +288,7 @@ enum engram_status engram_publish(const struct engram_inputs *inputs,
     p.answers = answers;
     enum engram_status status = begin(&p, kind);
     if (status == ENGRAM_OK) {
-        status = kind->write(&p);
+        status = fill(&p, kind);
     }
     if (status == ENGRAM_OK) {
         status = engram_output_publish(p.output);
@@ -272,5 +312,7 @@ enum engram_status engram_publish_cells(const struct engram_inputs *inputs,
         engram_output_discard(p.output);
         return status;
     }
-    return engram_output_settle(p.output, p.sets[0], options->digest, cells);
+    return engram_output_settle(p.output, p.sets[0],
+                                options->part.base != NULL ? p.content_sets : NULL, options->digest,
+                                cells);
 }

@@ -3,10 +3,27 @@
 #define ENGRAM_JOB_PUBLISH_H
 
 #include "io/cells.h"
+#include "io/output.h"
+#include "job/identity.h"
 #include "job/inputs.h"
 #include "job/spool.h"
 #include "search/partial.h"
 #include "search/values.h"
+
+struct engram_publication;
+
+/* Answers that are finished rows already, in the parts of a job. Errors of the functions end the
+ * publication. */
+struct engram_finished_rows {
+    int64_t pairs;      /* of a result of pairs: how many */
+    size_t label_width; /* of labels: bytes of the longest */
+    size_t id_width[2]; /* likewise of an id of base and queries; 0: there are none */
+    /* Hands all ids of one set to engram_output_ids_next. */
+    enum engram_status (*write_ids)(void *context, struct engram_output *output, int dataset,
+                                    bool queries);
+    enum engram_status (*write)(void *context, struct engram_publication *p);
+    void *context;
+};
 
 /* The answers of a job: partials of consecutive query ranges, and pairs that may be more than
  * memory holds. */
@@ -20,7 +37,15 @@ struct engram_answers {
     enum engram_status (*fill)(void *context, int64_t first, int64_t count,
                                const struct engram_values *values);
     void *fill_context;
-    size_t block_bytes; /* of the rows that are asked for at a time */
+    size_t block_bytes;                          /* of the rows that are asked for at a time */
+    const struct engram_finished_rows *finished; /* or NULL; else all of the above is not there */
+};
+
+/* What the part of a shard carries so that the parts can be joined without the input. */
+struct engram_part_content {
+    const struct engram_content_hashes *base; /* NULL: it is no shard */
+    struct engram_content_hashes queries;     /* the shard's own; borrowed */
+    int64_t max_pairs;                        /* 0: no limit */
 };
 
 struct engram_publish_options {
@@ -29,6 +54,7 @@ struct engram_publish_options {
     int compress;
     int threads;
     const char *digest;
+    struct engram_part_content part;
     const int *cancel;
     void (*progress)(void *context, uint64_t rows_done, uint64_t rows_total);
     void *progress_context;
@@ -40,7 +66,7 @@ struct engram_publish_options {
 int64_t engram_matrix_block_rows(int64_t rows, int64_t width, bool float64, size_t bytes);
 
 /* Makes everything of an uncompressed dense result but its cells and its digest, in place of which
- * options->digest is a mark. */
+ * options->digest is a mark, and but for the hashes of a part, whose place is in cells->place. */
 enum engram_status engram_publish_cells(const struct engram_inputs *inputs,
                                         const struct engram_publish_options *options,
                                         struct engram_cells *cells);

@@ -4,14 +4,13 @@
 #include "base/log.h"
 #include "job/publish_internal.h"
 
-enum { COMPONENT, KEEP };
-
 static enum engram_status declare(struct engram_publication *p)
 {
-    enum engram_status status =
-        engram_publication_declare(p, COMPONENT, "/component", ENGRAM_OUT_I64, 1, &p->queries);
+    enum engram_status status = engram_publication_declare(p, ENGRAM_GROUPS_ROWS, "/component",
+                                                           ENGRAM_OUT_I64, 1, &p->queries);
     if (status == ENGRAM_OK) {
-        status = engram_publication_declare(p, KEEP, "/keep", ENGRAM_OUT_BOOL, 1, &p->queries);
+        status = engram_publication_declare(p, ENGRAM_GROUPS_KEEP, "/keep", ENGRAM_OUT_BOOL, 1,
+                                            &p->queries);
     }
     if (status == ENGRAM_OK) {
         p->texts = malloc((size_t)ENGRAM_PUBLISH_CELLS);
@@ -31,11 +30,13 @@ static enum engram_status write(struct engram_publication *p)
         int64_t left = p->queries - at;
         int64_t count = left < ENGRAM_PUBLISH_CELLS ? left : ENGRAM_PUBLISH_CELLS;
         for (int64_t i = 0; i < count; i++) {
-            p->texts[i] = component[at + i] == p->inputs->queries.first + at + i;
+            p->texts[i] = component[at + i] == p->inputs->base.first + at + i;
         }
-        status = engram_output_rows(p->output, p->sets[COMPONENT], at, count, component + at);
+        status =
+            engram_output_rows(p->output, p->sets[ENGRAM_GROUPS_ROWS], at, count, component + at);
         if (status == ENGRAM_OK) {
-            status = engram_output_rows(p->output, p->sets[KEEP], at, count, p->texts);
+            status =
+                engram_output_rows(p->output, p->sets[ENGRAM_GROUPS_KEEP], at, count, p->texts);
         }
         if (status == ENGRAM_OK) {
             status = engram_publication_step(p, at + count);

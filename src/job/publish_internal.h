@@ -11,6 +11,13 @@
 
 #define ENGRAM_PUBLISH_SETS 4
 
+/* The datasets of each kind, in the order in which they are declared. */
+enum { ENGRAM_KNN_ROWS, ENGRAM_KNN_VALUES, ENGRAM_KNN_COUNTS };
+enum { ENGRAM_PAIRS_INDPTR, ENGRAM_PAIRS_ROWS, ENGRAM_PAIRS_VALUES };
+enum { ENGRAM_LABELS_TEXTS, ENGRAM_LABELS_VALUES, ENGRAM_LABELS_ROWS };
+enum { ENGRAM_MATRIX_VALUES };
+enum { ENGRAM_GROUPS_ROWS, ENGRAM_GROUPS_KEEP };
+
 /* A result on its way to the disk. */
 struct engram_publication {
     const struct engram_inputs *inputs;
@@ -19,7 +26,8 @@ struct engram_publication {
     struct engram_output *output;
     int64_t queries;
     enum engram_output_type value_type; /* of distances or similarities */
-    int sets[ENGRAM_PUBLISH_SETS];      /* the kind's datasets, in an order of its own */
+    int sets[ENGRAM_PUBLISH_SETS];      /* the kind's datasets */
+    int content_sets[2];                /* a part's hashes of base and queries */
     /* Room for one block, from engram_publication_room; freed by publish.c. */
     int64_t *rows;
     void *values; /* float or double, as value_type says */
@@ -68,5 +76,9 @@ typedef enum engram_status (*engram_publication_block_fn)(const struct engram_pu
                                                           int64_t first, int64_t last, int64_t at);
 enum engram_status engram_publication_blocks(const struct engram_publication *p, int64_t block,
                                              engram_publication_block_fn write);
+
+/* ---- publish_part.c: of a shard's part alone, in `declare` after the kind's, in `write` last */
+enum engram_status engram_publication_declare_part(struct engram_publication *p);
+enum engram_status engram_publication_write_part(struct engram_publication *p);
 
 #endif

@@ -1,20 +1,19 @@
 /* The k nearest: /neighbors, /distances, /counts. */
 #include "job/publish_internal.h"
 
-enum { NEIGHBORS, VALUES, COUNTS };
-
 static enum engram_status declare(struct engram_publication *p)
 {
     const int64_t width = p->inputs->k;
     const int64_t shape[2] = {p->queries, width};
     enum engram_status status =
-        engram_publication_declare(p, NEIGHBORS, "/neighbors", ENGRAM_OUT_I64, 2, shape);
+        engram_publication_declare(p, ENGRAM_KNN_ROWS, "/neighbors", ENGRAM_OUT_I64, 2, shape);
     if (status == ENGRAM_OK) {
-        status = engram_publication_declare(p, VALUES, engram_publication_values_path(p),
+        status = engram_publication_declare(p, ENGRAM_KNN_VALUES, engram_publication_values_path(p),
                                             p->value_type, 2, shape);
     }
     if (status == ENGRAM_OK) {
-        status = engram_publication_declare(p, COUNTS, "/counts", ENGRAM_OUT_I32, 1, shape);
+        status =
+            engram_publication_declare(p, ENGRAM_KNN_COUNTS, "/counts", ENGRAM_OUT_I32, 1, shape);
     }
     if (status == ENGRAM_OK) {
         status =
@@ -44,12 +43,14 @@ static enum engram_status write_block(const struct engram_publication *p,
         p->numbers[q - first] = (int32_t)count;
     }
     enum engram_status status =
-        engram_output_rows(p->output, p->sets[NEIGHBORS], at, last - first, p->rows);
+        engram_output_rows(p->output, p->sets[ENGRAM_KNN_ROWS], at, last - first, p->rows);
     if (status == ENGRAM_OK) {
-        status = engram_output_rows(p->output, p->sets[VALUES], at, last - first, p->values);
+        status =
+            engram_output_rows(p->output, p->sets[ENGRAM_KNN_VALUES], at, last - first, p->values);
     }
     if (status == ENGRAM_OK) {
-        status = engram_output_rows(p->output, p->sets[COUNTS], at, last - first, p->numbers);
+        status =
+            engram_output_rows(p->output, p->sets[ENGRAM_KNN_COUNTS], at, last - first, p->numbers);
     }
     return status;
 }

@@ -5,8 +5,6 @@
 #include "base/log.h"
 #include "job/publish_internal.h"
 
-enum { LABELS, VALUES, ROWS };
-
 /* Bytes of labels written at a time. */
 #define TEXT_BYTES ((size_t)8 << 20)
 
@@ -27,6 +25,9 @@ static const char *label_of(const struct engram_publication *p, const struct eng
 static size_t label_width(const struct engram_publication *p)
 {
     size_t width = 1;
+    if (p->answers->finished != NULL) {
+        return p->answers->finished->label_width;
+    }
     for (int64_t i = 0; i < p->answers->count; i++) {
         const struct engram_partial *part = &p->answers->parts[i];
         for (int64_t q = 0; q < part->queries; q++) {
@@ -53,15 +54,17 @@ static enum engram_status declare(struct engram_publication *p)
 {
     bool similarity = p->inputs->similarity;
     p->text_width = label_width(p);
-    enum engram_status status = engram_output_strings(
-        p->output, "/labels", p->text_width, p->queries, p->options->compress, &p->sets[LABELS]);
+    enum engram_status status =
+        engram_output_strings(p->output, "/labels", p->text_width, p->queries, p->options->compress,
+                              &p->sets[ENGRAM_LABELS_TEXTS]);
     if (status == ENGRAM_OK) {
-        status = engram_publication_declare(p, VALUES,
+        status = engram_publication_declare(p, ENGRAM_LABELS_VALUES,
                                             similarity ? "/label_similarities" : "/label_distances",
                                             p->value_type, 1, &p->queries);
     }
     if (status == ENGRAM_OK) {
-        status = engram_publication_declare(p, ROWS, "/label_rows", ENGRAM_OUT_I64, 1, &p->queries);
+        status = engram_publication_declare(p, ENGRAM_LABELS_ROWS, "/label_rows", ENGRAM_OUT_I64, 1,
+                                            &p->queries);
     }
     if (status == ENGRAM_OK) {
         status = engram_publication_room(p, ENGRAM_PUBLISH_CELLS);
@@ -97,12 +100,14 @@ static enum engram_status write_block(const struct engram_publication *p,
         engram_publication_value(p, q - first, hit->score);
     }
     enum engram_status status =
-        engram_output_rows(p->output, p->sets[LABELS], at, last - first, p->texts);
+        engram_output_rows(p->output, p->sets[ENGRAM_LABELS_TEXTS], at, last - first, p->texts);
     if (status == ENGRAM_OK) {
-        status = engram_output_rows(p->output, p->sets[VALUES], at, last - first, p->values);
+        status = engram_output_rows(p->output, p->sets[ENGRAM_LABELS_VALUES], at, last - first,
+                                    p->values);
     }
     if (status == ENGRAM_OK) {
-        status = engram_output_rows(p->output, p->sets[ROWS], at, last - first, p->rows);
+        status =
+            engram_output_rows(p->output, p->sets[ENGRAM_LABELS_ROWS], at, last - first, p->rows);
     }
     return status;
 }

@@ -7,8 +7,6 @@
 #include "base/size.h"
 #include "job/publish_internal.h"
 
-enum { VALUES };
-
 static bool is_dense(const struct engram_publication *p)
 {
     return p->inputs->answer == ENGRAM_ANSWER_DENSE;
@@ -22,8 +20,9 @@ static int64_t width_of(const struct engram_publication *p)
 static enum engram_status declare(struct engram_publication *p)
 {
     const int64_t shape[2] = {p->queries, width_of(p)};
-    enum engram_status status = engram_publication_declare(
-        p, VALUES, engram_publication_values_path(p), p->value_type, is_dense(p) ? 2 : 1, shape);
+    enum engram_status status =
+        engram_publication_declare(p, ENGRAM_MATRIX_VALUES, engram_publication_values_path(p),
+                                   p->value_type, is_dense(p) ? 2 : 1, shape);
     if (status == ENGRAM_OK) {
         status = engram_output_text(p->output, "/", "answer", is_dense(p) ? "dense" : "pairwise");
     }
@@ -49,7 +48,8 @@ static enum engram_status write_blocks(struct engram_publication *p, int64_t blo
         int64_t count = p->queries - first < block ? p->queries - first : block;
         status = answers->fill(answers->fill_context, first, count, &values);
         if (status == ENGRAM_OK) {
-            status = engram_output_rows(p->output, p->sets[VALUES], first, count, p->values);
+            status = engram_output_rows(p->output, p->sets[ENGRAM_MATRIX_VALUES], first, count,
+                                        p->values);
         }
         if (status == ENGRAM_OK) {
             status = engram_publication_step(p, first + count);

@@ -4,10 +4,11 @@
 #include "base/log.h"
 #include "job/publish_internal.h"
 
-enum { INDPTR, INDICES, DATA };
-
 static int64_t total_answers(const struct engram_answers *answers)
 {
+    if (answers->finished != NULL) {
+        return answers->finished->pairs;
+    }
     int64_t total = answers->spool == NULL ? 0 : engram_spool_total(answers->spool);
     for (int64_t i = 0; i < answers->count; i++) {
         total += answers->parts[i].indptr[answers->parts[i].queries];
@@ -20,14 +21,15 @@ static enum engram_status declare(struct engram_publication *p)
     const int64_t pointers = p->queries + 1;
     const int64_t total = total_answers(p->answers);
     const int64_t shape[2] = {p->queries, p->inputs->base.dataset->dims[0]};
-    enum engram_status status =
-        engram_publication_declare(p, INDPTR, "/pairs/indptr", ENGRAM_OUT_I64, 1, &pointers);
+    enum engram_status status = engram_publication_declare(p, ENGRAM_PAIRS_INDPTR, "/pairs/indptr",
+                                                           ENGRAM_OUT_I64, 1, &pointers);
     if (status == ENGRAM_OK) {
-        status =
-            engram_publication_declare(p, INDICES, "/pairs/indices", ENGRAM_OUT_I64, 1, &total);
+        status = engram_publication_declare(p, ENGRAM_PAIRS_ROWS, "/pairs/indices", ENGRAM_OUT_I64,
+                                            1, &total);
     }
     if (status == ENGRAM_OK) {
-        status = engram_publication_declare(p, DATA, "/pairs/data", p->value_type, 1, &total);
+        status = engram_publication_declare(p, ENGRAM_PAIRS_VALUES, "/pairs/data", p->value_type, 1,
+                                            &total);
     }
     if (status == ENGRAM_OK) {
         status = engram_output_text(p->output, "/pairs", "encoding-type", "csr_matrix");
@@ -57,9 +59,10 @@ static enum engram_status write_block(const struct engram_publication *p,
         p->rows[i] = hits[i].tag;
         engram_publication_value(p, i, hits[i].score);
     }
-    enum engram_status status = engram_output_rows(p->output, p->sets[INDICES], at, count, p->rows);
+    enum engram_status status =
+        engram_output_rows(p->output, p->sets[ENGRAM_PAIRS_ROWS], at, count, p->rows);
     if (status == ENGRAM_OK) {
-        status = engram_output_rows(p->output, p->sets[DATA], at, count, p->values);
+        status = engram_output_rows(p->output, p->sets[ENGRAM_PAIRS_VALUES], at, count, p->values);
     }
     return status;
 }
@@ -78,7 +81,8 @@ static enum engram_status write_indptr(const struct engram_publication *p)
         const struct engram_partial *part = &answers->parts[i];
         for (int64_t q = 0; status == ENGRAM_OK && q < part->queries; q++, query++) {
             if (used == ENGRAM_PUBLISH_CELLS) {
-                status = engram_output_rows(p->output, p->sets[INDPTR], at, used, p->rows);
+                status =
+                    engram_output_rows(p->output, p->sets[ENGRAM_PAIRS_INDPTR], at, used, p->rows);
                 at += used;
                 used = 0;
             }
@@ -88,7 +92,7 @@ static enum engram_status write_indptr(const struct engram_publication *p)
         }
     }
     if (status == ENGRAM_OK) {
-        status = engram_output_rows(p->output, p->sets[INDPTR], at, used, p->rows);
+        status = engram_output_rows(p->output, p->sets[ENGRAM_PAIRS_INDPTR], at, used, p->rows);
     }
     return status;
 }

@@ -454,6 +454,21 @@ enum engram_status engram_row_data_read(const struct engram_job_options *options
     return status;
 }
 
+bool engram_row_data_parse_hash(const char *text, uint64_t hashes[2])
+{
+    hashes[0] = 0;
+    hashes[1] = 0;
+    size_t length = strlen(text);
+    if ((length != 0 && length != 32) || strspn(text, "0123456789abcdef") != length) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        uint64_t digit = (uint64_t)(text[i] <= '9' ? text[i] - '0' : text[i] - 'a' + 10);
+        hashes[i / 16] = hashes[i / 16] << 4 | digit;
+    }
+    return true;
+}
+
 bool engram_row_data_hash(const struct engram_row_data *data, char text[33])
 {
     (void)snprintf(text, 33, "%016" PRIx64 "%016" PRIx64, data->hashes[0], data->hashes[1]);
@@ -491,7 +506,7 @@ uint64_t engram_row_data_bytes(const struct engram_inputs *inputs)
 {
     const struct engram_row_data *data = &inputs->row_data;
     uint64_t base = (uint64_t)(inputs->base.last - inputs->base.first);
-    uint64_t queries = (uint64_t)(inputs->queries.last - inputs->queries.first);
+    uint64_t queries = (uint64_t)(inputs->job_queries[1] - inputs->job_queries[0]);
     uint64_t bytes = data->allowed != NULL ? base / 8 : 0;
 
     if (data->base_groups != NULL) {

@@ -18,7 +18,8 @@ struct engram_row_data {
     uint8_t *allowed;
     int64_t allowed_rows; /* of the range, how many may */
     bool subset_mask;     /* the subset is a mask, not row numbers */
-    /* Groups of the rows of the base's range and the queries' range; NULL: none. */
+    /* Groups of the rows of the base's range and the queries' range, also where a shard answers
+     * only some of them; NULL: none. */
     int64_t *base_groups;
     int64_t *query_groups;       /* may be base_groups */
     struct engram_labels labels; /* of all rows of the base; none without --labels */
@@ -41,6 +42,9 @@ void engram_row_data_free(struct engram_row_data *data);
 
 /* The hashes as 32 hexadecimal digits; false when there is nothing to hash. */
 bool engram_row_data_hash(const struct engram_row_data *data, char text[33]);
+
+/* The other way round; "" stands for nothing. False when it is neither. */
+bool engram_row_data_parse_hash(const char *text, uint64_t hashes[2]);
 
 /* One line for people: "70 of 300 base rows, by a mask; no match within a group"; "" when there is
  * nothing to say. */

@@ -38,7 +38,7 @@ struct engram_request engram_job_request(struct engram_job_state *job)
 struct engram_publish_options engram_job_publish_options(const struct engram_job_state *job,
                                                          const char *digest)
 {
-    return (struct engram_publish_options){
+    struct engram_publish_options options = {
         .path = job->options->output,
         .replace = job->options->force,
         .compress = job->options->compress,
@@ -47,6 +47,14 @@ struct engram_publish_options engram_job_publish_options(const struct engram_job
         .cancel = job->options->cancel,
         .log = job->options->log,
     };
+    if (job->inputs.shard[1] > 0) {
+        options.part = (struct engram_part_content){
+            .base = &job->base_content,
+            .queries = engram_feed_query_content(job),
+            .max_pairs = job->options->max_pairs,
+        };
+    }
+    return options;
 }
 
 enum engram_status engram_job_publish(struct engram_job_state *job)

@@ -40,11 +40,12 @@ static enum engram_status finish(struct engram_job_state *job, const struct engr
     return ENGRAM_OK;
 }
 
-/* What --subset leaves out takes no part, on neither side. */
+/* What --subset leaves out takes no part, on neither side: queries are rows of the base, from a
+ * whole grain of it on. */
 static const uint8_t *allowed_queries(const struct engram_job_state *job)
 {
     const uint8_t *allowed = job->inputs.row_data.allowed;
-    int64_t first = job->queries.first_row - job->inputs.queries.first;
+    int64_t first = job->queries.first_row - job->inputs.base.first;
     return allowed == NULL ? NULL : allowed + (size_t)first / 8;
 }
 

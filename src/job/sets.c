@@ -150,8 +150,10 @@ enum engram_status engram_set_read_ids(const struct engram_set_ref *set, int64_t
         if (from >= to && (any || i + 1 < set->part_count)) {
             continue; /* at least one is asked, so that an empty range is laid out as ever */
         }
-        from = from < to ? from : 0;
-        to = from < to ? to : 0;
+        if (from >= to) {
+            from = 0;
+            to = 0;
+        }
         status = engram_ids_of(part->file->path, part->ids, from, to, log, &more);
         if (status == ENGRAM_OK && !any) {
             *ids = more;

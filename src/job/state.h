@@ -58,7 +58,11 @@ enum engram_status engram_feed_next(struct engram_job_state *job, struct engram_
 enum engram_status engram_feed_hash(struct engram_job_state *job, const struct engram_set_ref *set,
                                     struct engram_content_hashes *content);
 
-/* The identity, once both sets were hashed. */
+/* The hashes of the queries, once both sets were hashed. Not to be freed: they may be the base's.
+ */
+struct engram_content_hashes engram_feed_query_content(const struct engram_job_state *job);
+
+/* The identity, likewise. */
 void engram_feed_digest(const struct engram_job_state *job, char digest[ENGRAM_DIGEST_SIZE]);
 
 /* ---- run.c: steps of a job */

@@ -88,7 +88,7 @@ static void limit_to_slabs(const struct engram_stream *stream,
     const struct engram_job_state *job = stream->job;
     const struct engram_row_data *data = &job->inputs.row_data;
     size_t base = (size_t)(stream->slab.first_row - job->inputs.base.first);
-    size_t queries = (size_t)(job->queries.first_row - job->inputs.queries.first);
+    size_t queries = (size_t)(job->queries.first_row - job->inputs.job_queries[0]);
     options->allowed = data->allowed == NULL ? NULL : data->allowed + base / 8;
     request->base_groups = data->base_groups == NULL ? NULL : data->base_groups + base;
     request->query_groups = data->query_groups == NULL ? NULL : data->query_groups + queries;

@@ -290,8 +290,24 @@ static enum engram_status check_row_data(struct verification *v)
     }
     v->check.allowed = data->allowed;
     v->check.base_groups = data->base_groups;
-    v->check.query_groups = data->query_groups;
+    if (data->query_groups != NULL) { /* of all queries of the job, of which a shard has some */
+        v->check.query_groups =
+            data->query_groups + (v->inputs.queries.first - v->inputs.job_queries[0]);
+    }
     return ENGRAM_OK;
+}
+
+/* The groups of a part are those of its share of the pairs only. */
+static enum engram_status refuse_groups_of_part(const struct verification *v)
+{
+    const struct engram_result_info *info = &v->check.info;
+    if (info->shard[1] == 0 || info->kind != ENGRAM_RESULT_COMPONENTS) {
+        return ENGRAM_OK;
+    }
+    return engram_fail(&v->options->log, ENGRAM_ERR_DATA,
+                       "%s: is shard %lld of %lld, whose groups are not complete; merge the parts "
+                       "and verify the result",
+                       v->options->output, (long long)info->shard[0], (long long)info->shard[1]);
 }
 
 /* The sets that the result says it was made from. */
@@ -299,10 +315,12 @@ static enum engram_status resolve(struct verification *v)
 {
     struct engram_job_options job = *v->options;
     const struct engram_result_info *info = &v->check.info;
-    memcpy(job.base_rows, info->base_rows, sizeof job.base_rows);
+    memcpy(job.base_rows, info->job_base_rows, sizeof job.base_rows);
     if (info->kind != ENGRAM_RESULT_COMPONENTS) { /* there they are the base's */
-        memcpy(job.query_rows, info->query_rows, sizeof job.query_rows);
+        memcpy(job.query_rows, info->job_query_rows, sizeof job.query_rows);
     }
+    job.shard = info->shard[0];
+    job.shards = info->shard[1];
     job.metric_given = true;
     job.metric = info->metric;
     job.self = info->self;
@@ -348,6 +366,9 @@ static enum engram_status verify(struct verification *v, int64_t sample)
     enum engram_status status = engram_team_prove(v->threads, &options->log);
     if (status == ENGRAM_OK) {
         status = engram_result_open(options->output, &options->log, &v->result, &v->check.info);
+    }
+    if (status == ENGRAM_OK) {
+        status = refuse_groups_of_part(v);
     }
     if (status == ENGRAM_OK) {
         status = resolve(v);

@@ -77,6 +77,11 @@ void engram_forest_free(struct engram_forest *forest)
     *forest = (struct engram_forest){0};
 }
 
+void engram_forest_join(struct engram_forest *forest, int64_t i, int64_t j)
+{
+    join(forest->parents, (uint32_t)i, (uint32_t)j);
+}
+
 int64_t engram_forest_root(const struct engram_forest *forest, int64_t i)
 {
     return find_root(forest->parents, (uint32_t)i);

@@ -46,7 +46,10 @@ enum engram_status engram_forest_create(int64_t first_row, int64_t rows,
                                         const struct engram_log *log, struct engram_forest *forest);
 void engram_forest_free(struct engram_forest *forest);
 
-/* The lowest row that is connected with row i; both count from the forest's first. */
+/* Connects two rows; both count from the forest's first, here and below. */
+void engram_forest_join(struct engram_forest *forest, int64_t i, int64_t j);
+
+/* The lowest row that is connected with row i. */
 int64_t engram_forest_root(const struct engram_forest *forest, int64_t i);
 
 /* Joins the trees of all queries [first, last) and rows of the prepared set that a pair within the

@@ -49,7 +49,7 @@ def test_python_snippets_and_jobs(t):
             counted["python"] += 1
         elif language == "sh" and text.startswith("engram-batch"):
             for line in text.splitlines():
-                run(t, shlex.split(line), env)
+                run(t, ["sh", "-c", line], env)
                 counted["sh"] += 1
     t.check(counted["python"] >= 3 and counted["sh"] >= 6, f"snippets found: {counted}")
 

@@ -1,0 +1,1 @@
+engram-batch merge --help
