@@ -142,6 +142,8 @@ enum engram_status engram_cells_write(struct engram_cells *cells, uint64_t row, 
     const struct engram_cells_place *place = &cells->place;
     const unsigned char *from = data;
     const uint64_t start = place->offset + row * place->row_bytes + first;
+    const uint64_t total = count * bytes;
+    const uint64_t span = count > 0 ? (count - 1) * place->row_bytes + bytes : 0;
     if (!within(place, row, count, first, bytes)) {
         return engram_fail(&cells->log, ENGRAM_ERR_INTERNAL, "%s: cells outside the matrix",
                            cells->file.shown);
@@ -150,16 +152,16 @@ enum engram_status engram_cells_write(struct engram_cells *cells, uint64_t row, 
         if (!engram_write_at(cells->file.fd, data, (size_t)count * bytes, (off_t)start)) {
             return write_failure(cells);
         }
-        if (count * bytes >= EARLY_BYTES) {
-            start_writing(cells->file.fd, start, count * bytes);
-        }
-        return ENGRAM_OK;
+        count = 0;
     }
     for (uint64_t r = 0; r < count; r++) {
         if (!engram_write_at(cells->file.fd, from + (size_t)r * bytes, bytes,
                              (off_t)(start + r * place->row_bytes))) {
             return write_failure(cells);
         }
+    }
+    if (total >= EARLY_BYTES) {
+        start_writing(cells->file.fd, start, span);
     }
     return ENGRAM_OK;
 }

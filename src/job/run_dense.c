@@ -148,11 +148,5 @@ enum engram_status engram_job_dense(struct engram_job_state *job)
         status = search(&dense);
     }
     free(dense.values.data);
-    if (status == ENGRAM_OK) {
-        return engram_dense_finish(job);
-    }
-    if (status == ENGRAM_ERR_CANCELLED || status == ENGRAM_ERR_IO) {
-        (void)engram_checkpoint_save(job);
-    }
-    return status;
+    return status == ENGRAM_OK ? engram_dense_finish(job) : status;
 }
