@@ -44,6 +44,7 @@ enum { CRASH_COUNT = sizeof CRASHES / sizeof CRASHES[0] };
 
 static struct engram_cli_messages *screen;
 static volatile sig_atomic_t ending;
+static bool may_exit = true;
 
 /* The watchdog's: the last sign of life that it saw, and the looks since. */
 static unsigned long last_steps;
@@ -196,4 +197,26 @@ void engram_cli_catch_crashes(struct engram_cli_messages *messages, double patie
         (void)install(CRASHES[i].number, on_crash, (int)SA_RESETHAND | SA_ONSTACK);
     }
     start_watchdog();
+}
+
+static void on_exit_of_a_library(void)
+{
+    if (!may_exit) {
+        engram_leftover_remove();
+        engram_cli_log(screen, ENGRAM_LOG_ERROR,
+                       "a library gave up, for want of memory or threads; free some memory, or use "
+                       "fewer --threads");
+        _exit(engram_status_exit_code(ENGRAM_ERR_RESOURCE));
+    }
+}
+
+void engram_cli_catch_exits(struct engram_cli_messages *messages)
+{
+    screen = messages;
+    may_exit = atexit(on_exit_of_a_library) != 0;
+}
+
+void engram_cli_may_exit(void)
+{
+    may_exit = true;
 }

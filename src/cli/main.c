@@ -89,6 +89,7 @@ static int run(int argc, char **argv)
         print_version();
         return 0;
     }
+    engram_cli_catch_exits(&messages);
     engram_cli_catch_crashes(&messages, ENGRAM_CLI_PATIENCE);
     switch (command) {
     case ENGRAM_CLI_INSPECT:
@@ -121,5 +122,7 @@ int main(int argc, char **argv)
     engram_io_start();
     /* A file that grows beyond the limit (ulimit -f) is a failed write, EFBIG, not the end. */
     (void)signal(SIGXFSZ, SIG_IGN);
-    return finish_stdout(run(argc, argv));
+    int code = run(argc, argv);
+    engram_cli_may_exit();
+    return finish_stdout(code);
 }

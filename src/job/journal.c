@@ -14,6 +14,7 @@
 
 #include "base/endian.h"
 #include "base/hash.h"
+#include "base/leftover.h"
 #include "base/log.h"
 #include "io/tempfile.h"
 
@@ -367,6 +368,7 @@ static enum engram_status start(struct engram_journal *journal,
         return status;
     }
     journal->end = HEADER_BYTES;
+    engram_leftover_add(journal->path);
     if (ftruncate(journal->fd, 0) != 0 || !engram_journal_write_header(journal, journal->fd)) {
         return engram_journal_failure(journal, "cannot be written");
     }
@@ -448,6 +450,7 @@ void engram_journal_close(struct engram_journal *journal, bool remove)
         }
         (void)close(journal->fd);
     }
+    engram_leftover_done(journal->path);
     free(journal->records);
     free(journal->block);
     free(journal->identity);
