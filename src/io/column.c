@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/reading.h"
 #include "base/size.h"
+#include "io/claim.h"
 #include "io/describe.h"
 #include "io/h5.h"
 #include "io/member.h"
@@ -143,6 +144,13 @@ static enum engram_status read_dataset(const struct reader *reader, hid_t file,
         return engram_fail(reader->log, ENGRAM_ERR_DATA,
                            "%s: %s: has to hold strings, integers or bools, not %s", reader->path,
                            reader->name, info.type_name);
+    }
+    const struct engram_claim claim = {reader->path,      reader->name, reader->log,
+                                       dataset,           &info,        (uint64_t)column->count,
+                                       H5Tget_size(whole)};
+    enum engram_status status = engram_h5_check_claim(&claim);
+    if (status != ENGRAM_OK) {
+        return status;
     }
     column->kind = class == H5T_ENUM ? ENGRAM_COLUMN_BOOLS : ENGRAM_COLUMN_NUMBERS;
     return read_numbers(reader, dataset, member, type, column);

@@ -155,24 +155,28 @@ static herr_t describe_chunks(hid_t creation, struct engram_dataset_info *info)
 /* Rows of packed bits. An attribute of that name beside codes of a quantiser, which have eight bits
  * at most, changes nothing; a larger number that the rows do not fit is a mistake, and taking the
  * bytes for numbers would be another. */
-static void find_packed_bits(hid_t dataset, struct engram_dataset_info *info)
+static herr_t find_packed_bits(hid_t dataset, struct engram_dataset_info *info)
 {
     int64_t bits = 0;
 
     if (info->rank != 2 || info->content != ENGRAM_CONTENT_NUMERIC || info->dtype != ENGRAM_U8 ||
-        info->bits != ENGRAM_BITS_NONE || !engram_h5_integer_attribute(dataset, "nbits", &bits) ||
-        bits <= 0 || (bits <= 8 && info->dims[1] != 1)) {
-        return;
+        info->bits != ENGRAM_BITS_NONE) {
+        return 0;
+    }
+    htri_t found = engram_h5_integer_attribute(dataset, "nbits", &bits);
+    if (found <= 0 || bits <= 0 || (bits <= 8 && info->dims[1] != 1)) {
+        return found < 0 ? -1 : 0;
     }
     if ((bits - 1) / 8 + 1 != info->dims[1]) {
         info->content = ENGRAM_CONTENT_OTHER;
         snprintf(info->type_name, sizeof info->type_name, "bytes; nbits %lld does not fit",
                  (long long)bits);
-        return;
+        return 0;
     }
     info->bits = ENGRAM_BITS_PACKED;
     info->dims[1] = bits;
     snprintf(info->type_name, sizeof info->type_name, "bits");
+    return 0;
 }
 
 void engram_h5_set_type(struct engram_dataset_info *info, const struct engram_h5_type *found,
@@ -254,6 +258,5 @@ herr_t engram_h5_describe(hid_t dataset, struct engram_dataset_info *info)
     }
     engram_h5_classify(type, &found);
     engram_h5_set_type(info, &found, H5Tget_size(type));
-    find_packed_bits(dataset, info);
-    return 0;
+    return find_packed_bits(dataset, info);
 }

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/reading.h"
 #include "base/size.h"
+#include "io/claim.h"
 #include "io/describe.h"
 #include "io/h5.h"
 #include "io/items.h"
@@ -227,7 +228,10 @@ static enum engram_status check_dataset(struct reader *reader, int64_t last)
     if (!reader->variable && (reader->size == 0 || reader->size > PTRDIFF_MAX)) {
         return hdf5_failure(reader, "its type cannot be read");
     }
-    return ENGRAM_OK;
+    const struct engram_claim claim = {reader->path,      reader->name, reader->log,
+                                       reader->dataset,   &info,        (uint64_t)reader->count,
+                                       H5Tget_size(whole)};
+    return engram_h5_check_claim(&claim);
 }
 
 /* Spreads the ids out to equal widths. */

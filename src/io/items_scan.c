@@ -18,6 +18,8 @@
 /* Of an `original_id` of fixed length. */
 #define ID_LIMIT 65536
 
+#define ODD_ID "has an attribute original_id that cannot be read"
+
 struct walk {
     const char *file_path;
     const struct engram_log *log;
@@ -164,25 +166,33 @@ static bool find_place(struct walk *walk, hid_t dataset, struct engram_item *ite
     return true;
 }
 
-/* The string in the attribute `original_id`, to be freed; NULL without. *result: -1 no memory. */
+/* The string in the attribute `original_id`, to be freed; NULL without. *result: -1 no memory. One
+ * that HDF5 cannot read makes the item odd. */
 static char *read_id(struct walk *walk, hid_t dataset, int *result)
 {
     char *text = NULL;
     char *id = NULL;
+    htri_t exists = H5Aexists(dataset, "original_id");
 
-    if (H5Aexists(dataset, "original_id") <= 0) {
+    if (exists <= 0) {
+        *result = exists < 0 ? note_odd(walk, ODD_ID) : 0;
         return NULL;
     }
     ENGRAM_H5_HANDLE hid_t attribute = H5Aopen(dataset, "original_id", H5P_DEFAULT);
     ENGRAM_H5_HANDLE hid_t type = attribute < 0 ? -1 : H5Aget_type(attribute);
     ENGRAM_H5_HANDLE hid_t space = attribute < 0 ? -1 : H5Aget_space(attribute);
-    if (type < 0 || space < 0 || H5Tget_class(type) != H5T_STRING ||
-        H5Sget_simple_extent_npoints(space) != 1) {
+    if (type < 0 || space < 0) {
+        *result = note_odd(walk, ODD_ID);
+        return NULL;
+    }
+    if (H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_npoints(space) != 1) {
         return NULL;
     }
     size_t size = H5Tget_size(type);
     if (H5Tis_variable_str(type) > 0) {
-        if (H5Aread(attribute, type, &text) >= 0 && text != NULL) {
+        if (H5Aread(attribute, type, &text) < 0) {
+            *result = note_odd(walk, ODD_ID);
+        } else if (text != NULL) {
             id = strdup(text);
             *result = id == NULL ? no_memory(walk) : 0;
             (void)engram_h5_reclaim(type, space, &text);
@@ -192,7 +202,9 @@ static char *read_id(struct walk *walk, hid_t dataset, int *result)
             *result = no_memory(walk);
             return NULL;
         }
-        if (H5Aread(attribute, type, walk->fixed) >= 0) {
+        if (H5Aread(attribute, type, walk->fixed) < 0) {
+            *result = note_odd(walk, ODD_ID);
+        } else {
             size_t length = strnlen(walk->fixed, size);
             while (H5Tget_strpad(type) == H5T_STR_SPACEPAD && length > 0 &&
                    walk->fixed[length - 1] == ' ') {
@@ -274,7 +286,8 @@ static int visit_object(struct walk *walk, hid_t group, const char *name,
         engram_h5_link_target(link, &key);
         return visit_group(walk, object, &key);
     }
-    return kind == H5I_BADID && wanted ? note_odd(walk, "cannot be opened") : 0;
+    /* It could have been a group that holds items. */
+    return kind == H5I_BADID ? note_odd(walk, "cannot be opened") : 0;
 }
 
 static herr_t visit_link(hid_t group, const char *name, const ENGRAM_H5_LINK_INFO *link,

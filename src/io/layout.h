@@ -80,6 +80,7 @@ struct engram_layout {
     char obs_ids[160]; /* AnnData: path of the dataset that names the rows of `obs`; "" without */
     const struct engram_items *items; /* ITEMS: the set that the layout stands for */
     char outside[400]; /* for people: the first external link and where it leads; "" without */
+    char unreadable[320]; /* for people: the first object that HDF5 cannot describe; "" without */
     char hint[400];    /* for people who have to choose: what the datasets may be; "" without */
 };
 

@@ -177,7 +177,7 @@ void engram_h5_find_obs(hid_t file, struct engram_layout *layout)
         return;
     }
     ENGRAM_H5_HANDLE hid_t obs = H5Gopen2(file, "/obs", access);
-    if (obs >= 0 && engram_h5_text_attribute(obs, "_index", name, sizeof name)) {
+    if (obs >= 0 && engram_h5_text_attribute(obs, "_index", name, sizeof name) > 0) {
         (void)snprintf(layout->obs_ids, sizeof layout->obs_ids, "/obs/%s", name);
     }
     for (size_t i = 0; layout->obs_ids[0] == '\0' && i < 2; i++) {

@@ -68,6 +68,12 @@ static herr_t object_info(const struct scan *scan, hid_t location, const char *n
 
 static void warn(struct scan *scan, const char *path, const char *message)
 {
+    struct engram_layout *layout = scan->layout;
+
+    if (layout->unreadable[0] == '\0') {
+        (void)snprintf(layout->unreadable, sizeof layout->unreadable,
+                       "%.150s cannot be read (%.120s)", path, message);
+    }
     scan->warnings++;
     if (scan->warnings <= WARNING_LIMIT) {
         engram_logf(scan->log, ENGRAM_LOG_WARNING,
@@ -351,13 +357,16 @@ static int visit_path(struct scan *scan, const char *path)
     return result;
 }
 
-/* Reads the root attribute `distance`. Anything but one string counts as absent. */
+/* Reads the root attribute `distance`. Anything but one string counts as absent; what cannot be
+ * read becomes a text that names no metric. */
 static void read_distance(struct scan *scan)
 {
     char *text = scan->layout->distance;
 
     engram_reading_at("attribute distance");
-    (void)engram_h5_text_attribute(scan->file, "distance", text, sizeof scan->layout->distance);
+    if (engram_h5_text_attribute(scan->file, "distance", text, sizeof scan->layout->distance) < 0) {
+        (void)snprintf(text, sizeof scan->layout->distance, "(cannot be read)");
+    }
     for (; *text != '\0'; text++) {
         *text = (unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text;
     }

@@ -56,6 +56,11 @@ static enum engram_status fetch_failure(const struct engram_source *source, int6
     char message[256];
 
     engram_h5_message(message, sizeof message);
+    /* A file that was cut fails in any way it likes: that comes first. */
+    enum engram_status status = engram_source_check_size(source);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
     for (int64_t row = first; source->chunk[0] > 1 && row < first + rows;) {
         int64_t end = (row / source->chunk[0] + 1) * source->chunk[0];
         end = end > first + rows ? first + rows : end;

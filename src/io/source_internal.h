@@ -116,7 +116,9 @@ enum engram_status engram_source_check_filters(struct engram_source *source, hid
 /* Data outside the dataset itself, which take `bytes`: allowed, there, and large enough. */
 enum engram_status engram_source_check_external(struct engram_source *source, hid_t creation,
                                                 uint64_t bytes);
-enum engram_status engram_source_check_virtual(struct engram_source *source, hid_t creation);
+struct engram_claim;
+enum engram_status engram_source_check_virtual(struct engram_source *source, hid_t creation,
+                                               const struct engram_claim *claim);
 
 /* Sets up a source whose options have parts, or a dataset that is converted. */
 enum engram_status engram_parts_prepare(struct engram_source *source);

@@ -7,6 +7,7 @@
 
 #include "base/reading.h"
 #include "base/size.h"
+#include "io/claim.h"
 #include "io/describe.h"
 #include "io/h5.h"
 #include "io/member.h"
@@ -53,61 +54,23 @@ enum engram_status engram_source_check_filters(struct engram_source *source, hid
     return count < 0 ? h5_failure(source, "the filters cannot be read") : ENGRAM_OK;
 }
 
-/* Bytes of the whole dataset, UINT64_MAX when they do not fit. An element that has members is a
- * whole row. */
-static uint64_t stored_bytes(const struct engram_source *source, size_t element_bytes)
+/* Bytes of the whole dataset, UINT64_MAX when they do not fit. */
+static uint64_t stored_bytes(const struct engram_source *source, uint64_t row_bytes)
 {
-    uint64_t bytes = 0;
-
-    if (source->member != NULL) {
-        return __builtin_mul_overflow((uint64_t)source->all_rows, (uint64_t)element_bytes, &bytes)
-                   ? UINT64_MAX
-                   : bytes;
-    }
-    return __builtin_mul_overflow((uint64_t)source->all_rows, (uint64_t)source->dim, &bytes) ||
-                   __builtin_mul_overflow(bytes, (uint64_t)element_bytes, &bytes)
-               ? UINT64_MAX
-               : bytes;
+    return engram_saturating_mul((uint64_t)source->all_rows, row_bytes);
 }
 
-/* Data that is not chunked has to be as large as its shape says, and to lie inside the file: HDF5
- * reads past the end of compact data, and gives zeros for what is beyond the end of the file. */
-static enum engram_status check_extent(struct engram_source *source,
-                                       const struct engram_dataset_info *now, size_t element_bytes)
+/* Data that lies in one piece is read without HDF5 where that can be. Whether it lies inside the
+ * file has been looked at. */
+static void choose_contiguous(struct engram_source *source)
 {
-    struct stat info;
-    uint64_t needed = stored_bytes(source, element_bytes);
-    uint64_t held = H5Dget_storage_size(source->dataset);
-    uint64_t end = 0;
     haddr_t offset = H5Dget_offset(source->dataset);
 
-    if (now->storage == ENGRAM_STORAGE_CONTIGUOUS && offset == HADDR_UNDEF) {
-        return ENGRAM_OK; /* never written: every element is the fill value */
-    }
-    if (held < needed) {
-        return FAIL(source, ENGRAM_ERR_DATA,
-                    "its shape takes %llu bytes and the file holds %llu for it; it is damaged",
-                    (unsigned long long)needed, (unsigned long long)held);
-    }
-    if (now->storage != ENGRAM_STORAGE_CONTIGUOUS) {
-        return ENGRAM_OK;
-    }
-    if (stat(source->path, &info) != 0) {
-        return FAIL(source, engram_status_of_errno(errno), "%s", strerror(errno));
-    }
-    if (__builtin_add_overflow(needed, (uint64_t)offset, &end) || end > (uint64_t)info.st_size) {
-        return FAIL(source, ENGRAM_ERR_DATA,
-                    "takes %llu bytes at offset %llu but the file ends at %lld; it is truncated or "
-                    "damaged",
-                    (unsigned long long)needed, (unsigned long long)offset,
-                    (long long)info.st_size);
-    }
-    if (!source->options.by_hdf5 && source->fd >= 0 && source->member == NULL &&
-        source->type.encoding != ENGRAM_ENCODING_CUSTOM) {
+    if (offset != HADDR_UNDEF && !source->options.by_hdf5 && source->fd >= 0 &&
+        source->member == NULL && source->type.encoding != ENGRAM_ENCODING_CUSTOM) {
         source->way = ENGRAM_WAY_CONTIGUOUS;
         source->offset = offset;
     }
-    return ENGRAM_OK;
 }
 
 /* What H5Dread is asked for: the stored type with its bytes swapped where needed, which is cheap,
@@ -200,6 +163,12 @@ static bool understood(struct engram_source *source, hid_t creation)
     unsigned options = 0;
     size_t bytes = 0;
 
+    /* Of a chunk without filters H5Dget_chunk_storage_size tells the size it ought to have, and
+     * H5Dread_chunk reads as many bytes as the index of a damaged file says: there is no telling
+     * before whether they fit. */
+    if (filters == 0) {
+        return false;
+    }
     for (int i = 0; i < filters; i++) {
         if (!take_filter(&pipeline, creation, (unsigned)i)) {
             return false;
@@ -225,6 +194,40 @@ static enum engram_status choose_chunks(struct engram_source *source, hid_t crea
         return ENGRAM_OK;
     }
     return engram_source_check_filters(source, creation);
+}
+
+/* How the dataset is read, by where it is stored; and that it is there. `row_bytes` as stored. */
+static enum engram_status choose_way(struct engram_source *source,
+                                     const struct engram_dataset_info *now, hid_t creation,
+                                     uint64_t row_bytes)
+{
+    const struct engram_claim claim = {
+        .path = source->path,
+        .name = source->name,
+        .log = &source->options.log,
+        .dataset = source->dataset,
+        .info = now,
+        .rows = (uint64_t)(source->options.last - source->options.first),
+        .row_bytes = row_bytes,
+    };
+
+    if (now->storage == ENGRAM_STORAGE_VIRTUAL) {
+        return engram_source_check_virtual(source, creation, &claim);
+    }
+    if (now->storage == ENGRAM_STORAGE_EXTERNAL) {
+        return engram_source_check_external(source, creation, stored_bytes(source, row_bytes));
+    }
+    enum engram_status status = engram_h5_check_claim(&claim);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (now->storage == ENGRAM_STORAGE_CHUNKED) {
+        return choose_chunks(source, creation);
+    }
+    if (now->storage == ENGRAM_STORAGE_CONTIGUOUS && now->dims[0] > 0 && now->dims[1] > 0) {
+        choose_contiguous(source);
+    }
+    return ENGRAM_OK;
 }
 
 /* What stands for elements that were never written: the fill value, or zeros where the dataset says
@@ -303,15 +306,12 @@ static enum engram_status check_dataset(struct engram_source *source)
     source->slab_dtype = engram_source_dtype(&now);
     source->row_bytes = (size_t)source->dim * engram_dtype_size(source->slab_dtype);
     enum engram_status status = choose_types(source, type);
-    if (status == ENGRAM_OK && now.storage == ENGRAM_STORAGE_CHUNKED) {
-        status = choose_chunks(source, creation);
-    } else if (status == ENGRAM_OK && now.storage == ENGRAM_STORAGE_VIRTUAL) {
-        status = engram_source_check_virtual(source, creation);
-    } else if (status == ENGRAM_OK && now.storage == ENGRAM_STORAGE_EXTERNAL) {
-        status =
-            engram_source_check_external(source, creation, stored_bytes(source, H5Tget_size(type)));
-    } else if (status == ENGRAM_OK && now.dims[0] > 0 && now.dims[1] > 0) {
-        status = check_extent(source, &now, H5Tget_size(source->member != NULL ? whole : type));
+    if (status == ENGRAM_OK) {
+        /* An element that has members is a whole row. */
+        status = choose_way(source, &now, creation,
+                            source->member != NULL
+                                ? H5Tget_size(whole)
+                                : engram_saturating_mul((uint64_t)source->dim, H5Tget_size(type)));
     }
     return status == ENGRAM_OK ? read_fill(source, creation) : status;
 }

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/size.h"
+#include "io/claim.h"
 #include "io/h5.h"
 #include "io/source_internal.h"
 
@@ -176,7 +178,9 @@ static bool is_pattern(const char *name)
     return strstr(name, "%b") != NULL || strstr(name, "%B") != NULL;
 }
 
-static enum engram_status check_mapping(struct engram_source *source, hid_t creation, size_t index)
+/* Adds the elements that it stands for to *mapped. */
+static enum engram_status check_mapping(struct engram_source *source, hid_t creation, size_t index,
+                                        uint64_t *mapped)
 {
     char file_name[NAME_LIMIT] = "";
     char name[NAME_LIMIT] = "";
@@ -185,6 +189,7 @@ static enum engram_status check_mapping(struct engram_source *source, hid_t crea
     hssize_t elements = target < 0 ? -1 : H5Sget_select_npoints(target);
     ENGRAM_H5_HANDLE hid_t other = -1;
 
+    *mapped = engram_saturating_add(*mapped, elements > 0 ? (uint64_t)elements : 0);
     if (selection < 0 ||
         H5Pget_virtual_filename(creation, index, file_name, sizeof file_name) < 0 ||
         H5Pget_virtual_dsetname(creation, index, name, sizeof name) < 0) {
@@ -214,17 +219,23 @@ static enum engram_status check_mapping(struct engram_source *source, hid_t crea
     return status;
 }
 
-enum engram_status engram_source_check_virtual(struct engram_source *source, hid_t creation)
+enum engram_status engram_source_check_virtual(struct engram_source *source, hid_t creation,
+                                               const struct engram_claim *claim)
 {
     size_t count = 0;
     hsize_t dims[H5S_MAX_RANK];
+    uint64_t mapped = 0;
     enum engram_status status = ENGRAM_OK;
 
     if (H5Pget_virtual_count(creation, &count) < 0) {
         return engram_source_h5_failure(source, "its sources cannot be listed");
     }
     for (size_t i = 0; status == ENGRAM_OK && i < count; i++) {
-        status = check_mapping(source, creation, i);
+        status = check_mapping(source, creation, i, &mapped);
+    }
+    if (status == ENGRAM_OK && source->dim > 0) {
+        uint64_t rows = mapped / (uint64_t)source->dim + 1;
+        status = engram_h5_check_written(claim, engram_saturating_mul(rows, claim->row_bytes));
     }
     if (status != ENGRAM_OK) {
         return status;

@@ -152,6 +152,15 @@ static enum engram_status check_items(const struct engram_job_options *options,
                : engram_fail(&options->log, ENGRAM_ERR_DATA, "%s: %s", set->file->path, defect);
 }
 
+/* Whether a set was chosen by its name: what else is in the file does not matter then. */
+static bool is_certain(const struct engram_layout *layout,
+                       const struct engram_dataset_info *dataset)
+{
+    return dataset != NULL &&
+           (layout->kind == ENGRAM_LAYOUT_ANN_BENCHMARKS ||
+            (layout->kind == ENGRAM_LAYOUT_ANNDATA && strcmp(dataset->path, "/obsm/X_pca") == 0));
+}
+
 /* The set that the layout of a file gives to a role. */
 static enum engram_status by_layout(const struct engram_job_options *options,
                                     const struct engram_input_file *file, const struct role *role,
@@ -178,6 +187,12 @@ static enum engram_status by_layout(const struct engram_job_options *options,
                 set->dataset = &layout->datasets[i];
             }
         }
+    }
+    if (layout->unreadable[0] != '\0' && !is_certain(layout, set->dataset)) {
+        return engram_fail(&options->log, ENGRAM_ERR_DATA,
+                           "%s: %s, so which dataset is to be searched is not clear; choose with "
+                           "%s",
+                           file->path, layout->unreadable, role->option);
     }
     if (set->dataset != NULL) {
         return check_items(options, set);

@@ -112,6 +112,20 @@ static enum engram_status read_block(const struct engram_set_ref *set,
     return status;
 }
 
+/* What can be wrong with the set as a whole; reads no rows. */
+static enum engram_status check_whole(const struct engram_set_ref *set,
+                                      const struct engram_job_options *options)
+{
+    struct engram_source_options reading = {.slab_rows = INT64_MAX, .threads = 1};
+    struct engram_source *source = NULL;
+
+    reading.allow_external = options->allow_external;
+    reading.log = options->log;
+    enum engram_status status = engram_set_open(set, &reading, &source);
+    engram_source_close(source);
+    return status;
+}
+
 static void sum_up(struct notes *notes, struct engram_look *look)
 {
     look->rows = notes->rows;
@@ -145,14 +159,14 @@ enum engram_status engram_set_look(const struct engram_set_ref *set,
     int64_t block_rows = rows_of_a_block(set->dataset);
     int64_t blocks = rows <= BLOCKS * block_rows ? 1 : BLOCKS;
     int64_t size = blocks == 1 ? rows : block_rows;
-    enum engram_status status = ENGRAM_OK;
+    enum engram_status status = check_whole(set, options);
     struct notes notes = {
         .norms = calloc((size_t)(blocks * size) + 1, sizeof(double)),
         .hashes = calloc((size_t)(blocks * size) + 1, sizeof(uint64_t)),
     };
 
     *look = (struct engram_look){0};
-    if (notes.norms == NULL || notes.hashes == NULL) {
+    if (status == ENGRAM_OK && (notes.norms == NULL || notes.hashes == NULL)) {
         status = engram_fail(&options->log, ENGRAM_ERR_RESOURCE, "not enough memory for a sample");
     }
     for (int64_t i = 0; status == ENGRAM_OK && i < blocks; i++) {

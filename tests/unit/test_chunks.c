@@ -55,7 +55,10 @@ static unsigned char *read_rows(const char *name, const char *dataset, int64_t f
     unsigned char *all = NULL;
 
     assert_int_equal(open_way(name, dataset, first, last, slab_rows, threads, by_hdf5), ENGRAM_OK);
-    assert_true(by_hdf5 == (source->way == ENGRAM_WAY_H5));
+    /* Chunks without filters are HDF5's in any case: a damaged index can lie about their size. */
+    assert_true((by_hdf5 || (source->chunk[0] > 1 && source->pipeline.count == 0 &&
+                             source->way != ENGRAM_WAY_CONTIGUOUS)) ==
+                (source->way == ENGRAM_WAY_H5));
     *bytes = 0;
     for (;;) {
         enum engram_status status = engram_source_next(source, &slab);
