@@ -60,7 +60,7 @@ export CC BUILD HDF5_DIR PYTHON NO_INSTALL WERROR
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 2))
 
 # ---------------------------------------------------------------- targets without a compiler
-.PHONY: all test-programs bench-library demo test check bench soak install uninstall clean help FORCE
+.PHONY: all test-programs fuzz-targets bench-library demo test check bench soak install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -186,9 +186,11 @@ commands := $(if $(wildcard src/cli/main.c),$(BUILD)/engram-batch) \
 shared := $(core_so) $(h5_so)
 shared_links := $(foreach l,$(shared),$(l:.$(VERSION)=.$(SOVERSION)) $(l:.$(VERSION)=))
 tests := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(test_src))
+fuzz := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 all: $(commands) $(core_a) $(h5_a) $(if $(sanitize),,$(shared) $(shared_links))
-test-programs: $(commands) $(tests)
+test-programs: $(commands) $(tests) $(fuzz)
+fuzz-targets: $(fuzz)
 bench-library: $(BUILD)/libengram-bench.so
 
 # ---- stamps: rewritten only when their text changes
@@ -266,6 +268,16 @@ $(BUILD)/tests/%: tests/unit/%.c $$(wildcard tests/unit/$$*.flags) $(cli_a) $(be
 	$(call say,CC)
 	$(quiet)$(CC) $(CPPFLAGS) $(CFLAGS) $(cflags) $(cflags_io) -Itests/unit -MMD -MP -MF $@.d $(LDFLAGS) $(ldflags) \
 	  -o $@ $< $(test_flags) $(archives) $(libs_h5) -lcmocka $(libs)
+
+# ---- fuzz targets: with SANITIZE=fuzzer-no-link,... (clang) for libFuzzer, else to replay files
+fuzz_shared := tests/fuzz/fuzz.c $(if $(filter fuzzer%,$(sanitize)),,tests/fuzz/replay.c)
+fuzz_h5 := tests/fuzz/h5_target.c tests/fuzz/image.c tests/fuzz/isolate.c
+$(patsubst %,$(BUILD)/fuzz/%,layout reader column result): $(fuzz_h5)
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(fuzz_shared) $(wildcard tests/fuzz/*.h) $(cli_a) $(h5_a) $(core_a) $(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(quiet)$(CC) $(CPPFLAGS) $(CFLAGS) $(cflags) $(cflags_io) -Itests/fuzz $(LDFLAGS) $(ldflags) \
+	  $(if $(filter fuzzer%,$(sanitize)),-fsanitize=fuzzer) -o $@ $(filter %.c,$^) $(archives) $(libs_h5) $(libs)
 
 -include $(patsubst %.o,%.d,$(call objects_of,$(core_src) $(h5_src) $(cli_src) $(bench_src)))
 -include $(addsuffix .d,$(tests))

@@ -101,6 +101,16 @@ slurm_jobs() {
     ENGRAM_BATCH="$root/gcc/engram-batch" tests/slurm/run.sh
 }
 
+# A few seconds of each fuzz target, from its seeds; scripts/fuzz.sh TARGET SECONDS is for hours.
+fuzz_smoke() {
+    FUZZ_CORPUS=$(mktemp -d "${TMPDIR:-/tmp}/engram-smoke.XXXXXX")
+    export FUZZ_CORPUS
+    code=0
+    scripts/fuzz.sh all 3 || code=1
+    rm -rf "$FUZZ_CORPUS"
+    return $code
+}
+
 step layers scripts/check-layers.sh
 step headers scripts/check-headers.sh
 step format scripts/check-format.sh
@@ -118,6 +128,7 @@ step avx512-simde env BUILD="$root" scripts/check-avx512-simde.sh
 step neon env BUILD="$root" scripts/check-neon.sh
 step recipes recipes
 step asan sanitized_tests
+step fuzz fuzz_smoke
 step tsan scripts/check-tsan.sh
 step tidy scripts/check-tidy.sh
 # Minutes of waiting for a scheduler: in make soak, and here only by name.

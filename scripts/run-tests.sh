@@ -91,6 +91,7 @@ else
     if [ -e tests/cli/run.sh ]; then
         run_suite cli sh tests/cli/run.sh
     fi
+    run_suite fuzz-replay tests/fuzz/replay.sh
 fi
 
 echo "$passed passed, $failed failed"

@@ -232,6 +232,14 @@ static bool is_last(int filter, uint32_t mask)
     return true;
 }
 
+static enum engram_status wrong_size(const struct engram_pipeline *pipeline, size_t size,
+                                     const char **why)
+{
+    *why = size < pipeline->chunk_bytes ? "it holds fewer bytes than its shape takes"
+                                        : "it holds more bytes than its shape takes";
+    return ENGRAM_ERR_DATA;
+}
+
 static enum engram_status undo(const struct engram_pipeline *pipeline,
                                struct engram_unfilter *unfilter, int filter, uint32_t mask,
                                struct state *now, const char **why)
@@ -263,9 +271,8 @@ static enum engram_status undo(const struct engram_pipeline *pipeline,
             now->plane = now->size / pipeline->element;
             return ENGRAM_OK;
         }
-        if (to == NULL) {
-            *why = "no buffer to unshuffle it";
-            return ENGRAM_ERR_INTERNAL;
+        if (to == NULL) { /* no chunk needs one, unless its size is wrong */
+            return wrong_size(pipeline, now->size, why);
         }
         unshuffle_all(pipeline, now->bytes, now->size, to);
         break;
@@ -295,9 +302,7 @@ enum engram_status engram_unfilter_chunk(const struct engram_pipeline *pipeline,
         }
     }
     if (now.size != pipeline->chunk_bytes) {
-        *why = now.size < pipeline->chunk_bytes ? "it holds fewer bytes than its shape takes"
-                                                : "it holds more bytes than its shape takes";
-        return ENGRAM_ERR_DATA;
+        return wrong_size(pipeline, now.size, why);
     }
     *found = (struct engram_elements){now.bytes, now.plane};
     return ENGRAM_OK;

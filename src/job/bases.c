@@ -106,13 +106,20 @@ static enum engram_status read_list(struct engram_bases *bases, const char *path
     bool first = true;
     enum engram_status status = ENGRAM_OK;
     while (status == ENGRAM_OK && (length = getline(&line, &size, stream)) >= 0) {
+        if (memchr(line, '\0', (size_t)length) != NULL) {
+            status = engram_fail(log, ENGRAM_ERR_DATA,
+                                 "--base @%s: is no text file (it holds a zero byte); a list names "
+                                 "one set a line",
+                                 path);
+            break;
+        }
         /* A mark that some editors put before the first character. */
         size_t skip = first && strncmp(line, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
         first = false;
         while (length > 0 && strchr(" \t\r\n", line[length - 1]) != NULL) {
             line[--length] = '\0';
         }
-        const char *start = line + skip + strspn(line + skip, " \t");
+        const char *start = line + skip + strspn(line + skip, " \t\r");
         if (start[0] != '\0' && start[0] != '#') {
             status = append_line(bases, path, start, log);
         }

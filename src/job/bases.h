@@ -11,7 +11,7 @@ struct engram_bases {
 
 /* Puts the lines of "@LIST.txt" in its place: one SET a line, paths relative to the list's folder,
  * `#` starts a comment line. To be freed in any case. NO_INPUT, PERMISSION, IO, USAGE (an empty
- * list), RESOURCE. */
+ * list), DATA (no text), RESOURCE. */
 enum engram_status engram_bases_expand(const struct engram_job_options *options,
                                        struct engram_bases *bases);
 void engram_bases_free(struct engram_bases *bases);
