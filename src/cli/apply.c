@@ -216,6 +216,9 @@ static bool apply_switch(struct engram_job_options *job, int id)
     case OPT_FORCE:
         job->force = true;
         return true;
+    case OPT_FROM_SCRATCH:
+        job->from_scratch = true;
+        return true;
     default:
         return false;
     }

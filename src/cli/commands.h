@@ -12,7 +12,8 @@ int engram_cli_merge(const struct engram_cli_options *options);
 
 /* run.c: signals that end a job in good order set the flag that is returned. */
 const int *engram_cli_catch_signals(void);
-/* After the job stopped: says so; dies by SIGINT, else the exit code. */
-int engram_cli_end_by_signal(const struct engram_log *log);
+/* After the job stopped: says so; dies by SIGINT, else the exit code. `saved`: the OUTPUT whose
+ * checkpoint holds the work; NULL: there is none. */
+int engram_cli_end_by_signal(const struct engram_log *log, const char *saved);
 
 #endif

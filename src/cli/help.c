@@ -59,7 +59,7 @@ static const struct exit_code EXIT_CODES[] = {
     {71, "not enough memory, or threads cannot be started"},
     {73, "OUTPUT exists already or cannot be created"},
     {74, "reading or writing failed, or the disk is full"},
-    {75, "interrupted by a signal other than SIGINT; run the job again"},
+    {75, "interrupted by a signal other than SIGINT; its work is kept, run the job again"},
     {77, "permission denied"},
 };
 
@@ -298,6 +298,9 @@ static void print_man_environment(FILE *stream)
     print_tagged(stream, "OMP_PROC_BIND, OMP_PLACES",
                  "Where threads run, as in every OpenMP program.");
     print_tagged(stream, "ENGRAM_ISA", "Kernel set, unless --isa is given.");
+    print_tagged(stream, "ENGRAM_CHECKPOINT_SECONDS",
+                 "Seconds between saves of the work to OUTPUT.checkpoint. Default: 10 or more, so "
+                 "that saving takes less than 2 % of the time.");
     print_tagged(stream, "HDF5_PLUGIN_PATH", "Where HDF5 looks for filter plugins.");
 }
 

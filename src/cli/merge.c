@@ -54,7 +54,7 @@ int engram_cli_merge(const struct engram_cli_options *options)
     enum engram_status status = engram_job_merge(&merge, &report);
     engram_cli_clear_bar(options->messages);
     if (status == ENGRAM_ERR_CANCELLED) {
-        return engram_cli_end_by_signal(&merge.log);
+        return engram_cli_end_by_signal(&merge.log, NULL);
     }
     if (status == ENGRAM_OK) {
         print_summary(options, &report);

@@ -27,6 +27,7 @@ enum option_id {
     OPT_TMPDIR,
     OPT_COMPRESS,
     OPT_FORCE,
+    OPT_FROM_SCRATCH,
     OPT_THREADS,
     OPT_MEMORY,
     OPT_ISA,
@@ -37,8 +38,7 @@ enum option_id {
     OPT_SAMPLE,
     OPT_PROGRESS,
     OPT_STATS,
-    OPT_VERSION,
-    OPT_LATER = 512 /* and the numbers after it: getopt_long takes equal ids for synonyms */
+    OPT_VERSION
 };
 
 #endif

@@ -35,10 +35,6 @@ static void fill_getopt_tables(struct getopt_tables *tables, const char *prefix)
             struct option *entry = &tables->longs[longs++];
             entry->name = option->name;
             entry->has_arg = option->argument != NULL ? required_argument : no_argument;
-            if (option->group == ENGRAM_CLI_GROUP_LATER) {
-                /* Refused by name, whether or not a value follows. */
-                entry->has_arg = optional_argument;
-            }
             entry->val = option->id;
         }
         if (option->letter != 0) {
@@ -165,9 +161,6 @@ static int handle_option(struct engram_cli_parser *parser, int id, char **argv)
         return USAGE_ERROR(parser, "internal error: option %d is not in the table", id);
     }
     option_spelling(option, spelling);
-    if (option->group == ENGRAM_CLI_GROUP_LATER) {
-        return USAGE_ERROR(parser, "option %s is not available in this version", spelling);
-    }
     if ((option->commands & 1u << parser->command) == 0) {
         return parser->command == ENGRAM_CLI_JOB
                    ? USAGE_ERROR(parser, "option %s needs another command", spelling)

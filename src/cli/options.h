@@ -38,8 +38,7 @@ enum engram_cli_group {
     ENGRAM_CLI_GROUP_RUN,
     ENGRAM_CLI_GROUP_SHOW,
     ENGRAM_CLI_GROUP_VERIFY,
-    ENGRAM_CLI_GROUP_MESSAGES,
-    ENGRAM_CLI_GROUP_LATER /* refused by name until a later version has it */
+    ENGRAM_CLI_GROUP_MESSAGES
 };
 
 struct engram_cli_option {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -59,7 +60,7 @@ const int *engram_cli_catch_signals(void)
 /* After the job stopped and cleaned up. SIGINT: dies by it, so that a shell stops its loop too.
  * Every other signal comes from a scheduler or a person who will run the job again: an exit code
  * says so. */
-int engram_cli_end_by_signal(const struct engram_log *log)
+int engram_cli_end_by_signal(const struct engram_log *log, const char *saved)
 {
     int number = __atomic_load_n(&cancel_signal, __ATOMIC_RELAXED);
 
@@ -70,8 +71,15 @@ int engram_cli_end_by_signal(const struct engram_log *log)
             name = ENDING_SIGNALS[i].name;
         }
     }
-    engram_logf(log, ENGRAM_LOG_ERROR,
-                "stopped by %s; nothing was written, run the same command again", name);
+    if (saved != NULL) {
+        engram_logf(log, ENGRAM_LOG_ERROR,
+                    "stopped by %s; the work so far is in %s.checkpoint, run the same command "
+                    "again to go on",
+                    name, saved);
+    } else {
+        engram_logf(log, ENGRAM_LOG_ERROR,
+                    "stopped by %s; nothing was written, run the same command again", name);
+    }
     if (number == SIGINT) {
         (void)fflush(NULL);
         (void)signal(SIGINT, SIG_DFL);
@@ -149,6 +157,19 @@ static void warn_of_skipped_rows(const struct engram_cli_options *options,
     }
 }
 
+/* The environment's word on how often work is saved; false when it is no number. */
+static bool set_interval(struct engram_job_options *job)
+{
+    const char *text = getenv("ENGRAM_CHECKPOINT_SECONDS");
+    char *end;
+    if (text == NULL || *text == '\0') {
+        return true;
+    }
+    job->checkpoint_seconds = strtod(text, &end);
+    job->checkpoint_seconds_given = true;
+    return *end == '\0' && job->checkpoint_seconds >= 0; /* false for NaN, too */
+}
+
 static double monotonic_seconds(void)
 {
     struct timespec now = {0};
@@ -173,13 +194,23 @@ int engram_cli_run(const struct engram_cli_options *options)
     job.progress = engram_cli_progress;
     job.progress_context = &progress;
     job.cancel = engram_cli_catch_signals();
+    if (!set_interval(&job)) {
+        return engram_cli_usage_error(ENGRAM_CLI_JOB, options->messages,
+                                      "ENGRAM_CHECKPOINT_SECONDS: '%s' is no number of seconds",
+                                      getenv("ENGRAM_CHECKPOINT_SECONDS"));
+    }
 
     enum engram_status status = engram_job_run(&job, &report);
     engram_cli_clear_bar(options->messages);
     if (status == ENGRAM_ERR_CANCELLED) {
-        return engram_cli_end_by_signal(&job.log);
+        return engram_cli_end_by_signal(&job.log, report.saved ? job.output : NULL);
     }
     if (status != ENGRAM_OK) {
+        if (report.saved) {
+            engram_logf(&job.log, ENGRAM_LOG_WARNING,
+                        "the work so far is in %s.checkpoint; run the same command again to go on",
+                        job.output);
+        }
         return engram_status_exit_code(status);
     }
     struct engram_cli_summary summary = {options, &report, monotonic_seconds() - start};

@@ -164,6 +164,9 @@ static void json_search(struct json *json, const struct engram_cli_summary *summ
     json_number(json, "search_seconds", seconds);
     json_number(json, "write_seconds", report->write_seconds);
     json_unsigned(json, "pairs", search->pairs);
+    json_unsigned(json, "pairs_of_earlier_runs", report->pairs_before);
+    json_unsigned(json, "saves", report->saves);
+    json_number(json, "save_seconds", report->save_seconds);
     /* Without a search (up to date) there is no rate: null. */
     json_number(json, "pairs_per_second", seconds > 0 ? (double)search->pairs / seconds : NAN);
     json_number(json, "gflops", seconds > 0 ? engram_cli_gflop(report) / seconds : NAN);

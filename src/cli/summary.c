@@ -254,7 +254,8 @@ const char *engram_cli_answer_name(enum engram_answer answer)
 double engram_cli_gflop(const struct engram_job_report *report)
 {
     double rows = report->answer == ENGRAM_ANSWER_PAIRWISE ? 1 : (double)report->base_count;
-    return 2e-9 * (double)report->query_count * rows * (double)report->dim;
+    double pairs = (double)report->query_count * rows - (double)report->pairs_before;
+    return 2e-9 * pairs * (double)report->dim;
 }
 
 static void append_search(struct text *text, const struct engram_job_report *report)
@@ -292,6 +293,11 @@ static void append_times(struct text *text, const struct engram_cli_summary *sum
     engram_cli_format_seconds(stages[2], report->write_seconds);
     append(text, "  time     %s: read %s, search %s, write %s\n", total, stages[0], stages[1],
            stages[2]);
+    if (report->continued) {
+        append(text, "  earlier  runs did ");
+        append_count(text, report->pairs_before, "pair", "pairs");
+        append(text, "\n");
+    }
 }
 
 /* How the filter was chosen, and how what was expected of it compares with what it did. */

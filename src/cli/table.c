@@ -70,6 +70,8 @@ const struct engram_cli_option engram_cli_table[] = {
      "deflate the result, 1 to 9 [0: do not]"},
     {OPT_FORCE, "force", 0, NULL, ENGRAM_CLI_GROUP_RESULT, JOB | MERGE,
      "replace an existing OUTPUT"},
+    {OPT_FROM_SCRATCH, "from-scratch", 0, NULL, ENGRAM_CLI_GROUP_RESULT, JOB,
+     "drop the checkpoint that an interrupted run left"},
 
     {OPT_THREADS, "threads", 0, "N", ENGRAM_CLI_GROUP_RUN, JOB | INSPECT | VERIFY | MERGE,
      "[OMP_NUM_THREADS, else all that the job may use]"},
@@ -104,7 +106,6 @@ const struct engram_cli_option engram_cli_table[] = {
     {OPT_VERSION, "version", 0, NULL, ENGRAM_CLI_GROUP_MESSAGES, ENGRAM_CLI_ON_ALL,
      "versions and the kernel sets of this CPU"},
 
-    {OPT_LATER + 2, "from-scratch", 0, NULL, ENGRAM_CLI_GROUP_LATER, 0, NULL},
 };
 /* clang-format on */
 

@@ -35,6 +35,7 @@ struct engram_checkpoint {
     bool continued;     /* the journal was there before */
     bool holds_work;    /* something was saved, now or before */
     uint64_t opened_ns; /* clocks */
+    uint64_t last_beat_ns;
     uint64_t last_save_ns;
     uint64_t save_cost_ns; /* of the last save */
     uint64_t unit_start_ns;
@@ -47,6 +48,12 @@ struct engram_checkpoint {
 enum engram_status engram_checkpoint_open(struct engram_job_state *job,
                                           const struct engram_checkpoint_kind *kind);
 
+/* OUTPUT is there and finished: removes the checkpoint that its run was killed beside. */
+void engram_checkpoint_drop(struct engram_job_state *job);
+
+/* The whole job as one unit. */
+struct engram_unit engram_units_all(const struct engram_job_state *job);
+
 /* The next unit of `within` that is not done; false: there is none. Where much is left it is cut
  * to some seconds of work: to whole strips of queries, or with `grains` to whole row grains. Base
  * rows are never cut. */
@@ -57,6 +64,9 @@ bool engram_units_next(struct engram_job_state *job, const struct engram_unit *w
  * base as queries and the queries as base. Saves when it is time. Errors: as saving. */
 enum engram_status engram_units_finished(struct engram_job_state *job,
                                          const struct engram_unit *unit, bool mirrored);
+
+/* A sign of life for other hosts, now and then; cheap. NULL is allowed. */
+void engram_checkpoint_beat(struct engram_checkpoint *checkpoint);
 
 /* Saves now. IO (disk full), RESOURCE. */
 enum engram_status engram_checkpoint_save(struct engram_job_state *job);

@@ -29,6 +29,7 @@ static enum engram_status check_existing(struct engram_job_state *job)
         engram_feed_digest(job, ours);
         if (strcmp(found, ours) == 0) {
             job->report->outcome = ENGRAM_JOB_UP_TO_DATE;
+            engram_checkpoint_drop(job);
             return ENGRAM_OK;
         }
     }

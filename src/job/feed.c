@@ -14,6 +14,7 @@ void engram_stage_tell(void *context, uint64_t done, uint64_t total)
     const struct engram_stage_progress *stage = context;
     uint64_t all = stage->before + done;
     (void)total;
+    engram_checkpoint_beat(stage->checkpoint);
     /* A dense job reads more often than can be said at its start. */
     if (stage->options->progress != NULL) {
         stage->options->progress(stage->options->progress_context, stage->stage,
@@ -37,6 +38,21 @@ enum engram_status engram_feed_open(struct engram_job_state *job, const struct e
     return engram_set_open(set, &options, source);
 }
 
+/* Rows are not what they were when they were read first, perhaps by an earlier run. */
+static enum engram_status changed(const struct engram_job_state *job,
+                                  const struct engram_content_hashes *content,
+                                  const struct engram_slab *slab)
+{
+    bool earlier = content->known > 0;
+    return engram_fail(&job->options->log, earlier ? ENGRAM_ERR_CANT_CREATE : ENGRAM_ERR_DATA,
+                       "%s: rows %" PRId64 " to %" PRId64 " changed since %s",
+                       content == &job->base_content ? job->base_name : job->query_name,
+                       slab->first_row, slab->first_row + slab->set.rows - 1,
+                       earlier ? "the checkpoint was written; use --from-scratch to drop it, or "
+                                 "give the job the input that it had"
+                               : "they were read first; run the job again");
+}
+
 enum engram_status engram_feed_next(struct engram_job_state *job, struct engram_source *source,
                                     struct engram_content_hashes *content, struct engram_slab *slab)
 {
@@ -45,11 +61,7 @@ enum engram_status engram_feed_next(struct engram_job_state *job, struct engram_
     if (status == ENGRAM_OK) {
         job->reading.before += (uint64_t)slab->set.rows;
         if (!engram_content_add(content, &slab->set, slab->first_row, job->plan.threads)) {
-            status = engram_fail(&job->options->log, ENGRAM_ERR_DATA,
-                                 "%s: rows %" PRId64 " to %" PRId64
-                                 " changed since they were read first; run the job again",
-                                 content == &job->base_content ? job->base_name : job->query_name,
-                                 slab->first_row, slab->first_row + slab->set.rows - 1);
+            status = changed(job, content, slab);
         }
     }
     job->report->read_seconds += (double)(engram_clock_ns() - start) * 1e-9;

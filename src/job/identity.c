@@ -52,7 +52,7 @@ bool engram_content_add(struct engram_content_hashes *content, const struct engr
 {
     int64_t start = first_row - content->first;
     int64_t grains = (slab->rows + ENGRAM_ROW_GRAIN - 1) / ENGRAM_ROW_GRAIN;
-    int64_t known = content->hashed;
+    int64_t known = content->hashed > content->known ? content->hashed : content->known;
     bool differ = false;
 #pragma omp parallel for schedule(static) num_threads(threads) reduction(|| : differ)
     for (int64_t g = 0; g < grains; g++) {
@@ -66,7 +66,7 @@ bool engram_content_add(struct engram_content_hashes *content, const struct engr
             *grain = hash;
         }
     }
-    if (start + slab->rows > known) {
+    if (start + slab->rows > content->hashed) {
         content->hashed = start + slab->rows;
     }
     return !differ;
@@ -137,6 +137,20 @@ void engram_identity_of(const struct engram_identity *identity, char digest[ENGR
         hashes[i] = engram_hash64(words, sizeof words, seeds[i]);
     }
     (void)snprintf(digest, ENGRAM_DIGEST_SIZE, "%016" PRIx64 "%016" PRIx64, hashes[0], hashes[1]);
+}
+
+void engram_identity_early(const struct engram_inputs *inputs, int compress,
+                           const struct engram_content_hashes *base,
+                           const struct engram_content_hashes *queries,
+                           char text[ENGRAM_IDENTITY_EARLY])
+{
+    engram_identity_text(inputs, compress, text);
+    size_t length = strlen(text);
+    (void)snprintf(text + length, ENGRAM_IDENTITY_EARLY - length,
+                   "shard %" PRId64 " of %" PRId64 "\nbase_ids %016" PRIx64 " query_ids %016" PRIx64
+                   " rows %016" PRIx64 " %016" PRIx64 "\n",
+                   inputs->shard[0], inputs->shard[1], base->ids, queries->ids,
+                   inputs->row_data.hashes[0], inputs->row_data.hashes[1]);
 }
 
 void engram_identity_digest(const struct engram_inputs *inputs, int compress,

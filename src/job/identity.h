@@ -13,6 +13,7 @@ struct engram_content_hashes {
     int64_t count;
     int64_t first;  /* row of the dataset that the range starts with */
     int64_t hashed; /* rows so far */
+    int64_t known;  /* rows whose hashes an earlier run of the job left */
     uint64_t ids;   /* of the ids; 0 without */
 };
 
@@ -32,6 +33,14 @@ void engram_content_add_ids(struct engram_content_hashes *content, const struct 
 #define ENGRAM_IDENTITY_TEXT 1024
 void engram_identity_text(const struct engram_inputs *inputs, int compress,
                           char text[ENGRAM_IDENTITY_TEXT]);
+
+/* What is known of the identity before any row is read, as text: all but the content of the rows;
+ * of `base` and `queries` only the ids count. */
+#define ENGRAM_IDENTITY_EARLY (ENGRAM_IDENTITY_TEXT + 256)
+void engram_identity_early(const struct engram_inputs *inputs, int compress,
+                           const struct engram_content_hashes *base,
+                           const struct engram_content_hashes *queries,
+                           char text[ENGRAM_IDENTITY_EARLY]);
 
 /* What an identity is made of. */
 struct engram_identity {

@@ -70,6 +70,14 @@ bool engram_journal_write_header(struct engram_journal *journal, int fd)
     return engram_journal_write_owner(journal, fd) && engram_write_at(fd, bytes, sizeof bytes, 0);
 }
 
+void engram_journal_release(struct engram_journal *journal)
+{
+    unsigned char bytes[ENGRAM_OWNER_BYTES];
+    journal->owner.heartbeat = 0;
+    engram_owner_encode(&journal->owner, bytes);
+    (void)engram_write_at(journal->fd, bytes, sizeof bytes, OWNER);
+}
+
 static enum engram_status refuse(const struct engram_journal *journal, const char *why)
 {
     return engram_fail(&journal->log, ENGRAM_ERR_CANT_CREATE,
@@ -205,16 +213,6 @@ static bool decode_record(const unsigned char bytes[RECORD_BYTES], struct engram
     return true;
 }
 
-static bool all_zero(const unsigned char *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        if (bytes[i] != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* The payload's hash; false when it cannot be read. */
 static bool hash_payload(const struct engram_journal *journal, const struct engram_record *record,
                          uint64_t *hash)
@@ -231,8 +229,9 @@ static bool hash_payload(const struct engram_journal *journal, const struct engr
     return true;
 }
 
-/* Lists the records of the file and cuts off a torn tail. What a killed process leaves is a payload
- * without a header (zeros); what a loss of power leaves is a last record that does not check. */
+/* Lists the records of the file and cuts off a torn tail: what a killed process leaves is a payload
+ * without a header, what a loss of power leaves is any part of what was not synced. Damage before
+ * the end of what was synced is no torn tail. */
 static enum engram_status scan(struct engram_journal *journal)
 {
     struct stat info;
@@ -252,9 +251,6 @@ static enum engram_status scan(struct engram_journal *journal)
             return engram_journal_failure(journal, "cannot be read");
         }
         if (!decode_record(bytes, &record, &wanted)) {
-            if (!all_zero(bytes, sizeof bytes)) {
-                return refuse(journal, "is a damaged checkpoint");
-            }
             break;
         }
         record.offset = at + RECORD_BYTES;
@@ -265,13 +261,13 @@ static enum engram_status scan(struct engram_journal *journal)
             return engram_journal_failure(journal, "cannot be read");
         }
         if (found != wanted) {
-            if (at + engram_record_span(&record) < size) {
-                return refuse(journal, "is a damaged checkpoint");
-            }
             break;
         }
         status = engram_journal_list(journal, &record);
         at += engram_record_span(&record);
+    }
+    if (status == ENGRAM_OK && at < journal->owner.committed) {
+        return refuse(journal, "is a damaged checkpoint");
     }
     journal->end = at;
     if (status == ENGRAM_OK && ftruncate(journal->fd, (off_t)at) != 0) {
@@ -305,6 +301,18 @@ static enum engram_status busy(const struct engram_journal *journal,
                        journal->path, who);
 }
 
+/* A process that was killed holds its locks until its memory is given back. */
+static enum engram_lock lock_patiently(int fd)
+{
+    enum engram_lock lock = engram_owner_lock(fd);
+    for (int tries = 0; lock == ENGRAM_LOCK_TAKEN && tries < 20; tries++) {
+        const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
+        (void)nanosleep(&pause, NULL);
+        lock = engram_owner_lock(fd);
+    }
+    return lock;
+}
+
 /* Opens and locks the file. `*fresh`: it is empty. */
 static enum engram_status acquire(struct engram_journal *journal, bool create, bool *fresh)
 {
@@ -325,13 +333,14 @@ static enum engram_status acquire(struct engram_journal *journal, bool create, b
             return engram_fail(&journal->log, status, "%s: cannot be opened: %s", journal->path,
                                strerror(errno));
         }
-        enum engram_lock lock = engram_owner_lock(journal->fd);
+        enum engram_lock lock = lock_patiently(journal->fd);
         if (fstat(journal->fd, &info) != 0 || !S_ISREG(info.st_mode)) {
             return refuse(journal, "is no regular file");
         }
         bool known = info.st_size >= HEADER_BYTES &&
                      engram_read_at(journal->fd, bytes, sizeof bytes, OWNER) &&
                      engram_owner_decode(bytes, &owner);
+        journal->owner.committed = known ? owner.committed : 0;
         if (lock == ENGRAM_LOCK_TAKEN) {
             return busy(journal, &owner, known);
         }
@@ -368,6 +377,7 @@ static enum engram_status start(struct engram_journal *journal,
         return status;
     }
     journal->end = HEADER_BYTES;
+    journal->owner.committed = 0;
     engram_leftover_add(journal->path);
     if (ftruncate(journal->fd, 0) != 0 || !engram_journal_write_header(journal, journal->fd)) {
         return engram_journal_failure(journal, "cannot be written");
@@ -447,6 +457,8 @@ void engram_journal_close(struct engram_journal *journal, bool remove)
     if (journal->fd >= 0) {
         if (remove) {
             (void)unlink(journal->path);
+        } else {
+            engram_journal_release(journal);
         }
         (void)close(journal->fd);
     }

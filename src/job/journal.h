@@ -2,7 +2,8 @@
  *
  * The file is a header (magic, format version, owner, and a text that says which job it belongs
  * to) and records, each with a checksum of its own. Records are only ever appended, so a kill in
- * the middle of one leaves a torn tail, which the next opening cuts off; a commit syncs. A record
+ * the middle of one leaves a torn tail, which the next opening cuts off; a commit syncs, and notes
+ * up to where damage is no torn tail. A record
  * may make an older one of the same kind and query range useless; when more bytes are useless than
  * useful the file is written anew and renamed over the old one.
  *
@@ -85,13 +86,17 @@ enum engram_status engram_journal_more(struct engram_journal *journal, const voi
 /* Makes everything appended so far survive a loss of power, and refreshes the heartbeat. */
 enum engram_status engram_journal_commit(struct engram_journal *journal);
 
+/* From now on failures are not logged: the job failed already, and said so. */
+void engram_journal_quiet(struct engram_journal *journal);
+
 /* Refreshes the heartbeat; cheap enough for once a minute. */
 void engram_journal_beat(struct engram_journal *journal);
 
 /* Bytes of records that count. */
 uint64_t engram_journal_bytes(const struct engram_journal *journal);
 
-/* Closes it; `remove`: the job is done, or nothing in it is worth keeping. NULL is allowed. */
+/* Closes it; `remove`: the job is done, or nothing in it is worth keeping. NULL is allowed. What
+ * was appended and not committed may be lost. */
 void engram_journal_close(struct engram_journal *journal, bool remove);
 
 #endif

@@ -54,6 +54,9 @@ enum engram_status engram_journal_list(struct engram_journal *journal,
 bool engram_journal_write_header(struct engram_journal *journal, int fd);
 bool engram_journal_write_owner(struct engram_journal *journal, int fd);
 
+/* Writes that nobody owns the file any more: other hosts need not wait for a heartbeat. */
+void engram_journal_release(struct engram_journal *journal);
+
 /* Syncs the folder, so that the file's name survives. */
 void engram_journal_sync_folder(const struct engram_journal *journal);
 

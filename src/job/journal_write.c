@@ -76,6 +76,11 @@ enum engram_status engram_journal_more(struct engram_journal *journal, const voi
                                                                        : ENGRAM_OK;
 }
 
+void engram_journal_quiet(struct engram_journal *journal)
+{
+    journal->log = (struct engram_log){0};
+}
+
 void engram_journal_beat(struct engram_journal *journal)
 {
     (void)engram_journal_write_owner(journal, journal->fd);
@@ -83,7 +88,12 @@ void engram_journal_beat(struct engram_journal *journal)
 
 enum engram_status engram_journal_commit(struct engram_journal *journal)
 {
-    if (!engram_journal_write_owner(journal, journal->fd) || fdatasync(journal->fd) != 0) {
+    if (fdatasync(journal->fd) != 0) {
+        return engram_journal_failure(journal, "cannot be written");
+    }
+    /* Where this note is lost, the one before it still tells the truth. */
+    journal->owner.committed = journal->end;
+    if (!engram_journal_write_owner(journal, journal->fd)) {
         return engram_journal_failure(journal, "cannot be written");
     }
     return ENGRAM_OK;
@@ -107,6 +117,7 @@ static bool copy_bytes(const struct engram_journal *journal, uint64_t from, int 
 static bool copy_all(struct engram_journal *journal, int fd, uint64_t *end)
 {
     *end = HEADER_BYTES;
+    journal->owner.committed = 0; /* of the new file, until it is whole */
     if (!engram_journal_write_header(journal, fd)) {
         return false;
     }
@@ -148,6 +159,7 @@ static enum engram_status rewrite(struct engram_journal *journal)
     engram_journal_sync_folder(journal);
     journal->useless = 0;
     journal->end = end;
+    journal->owner.committed = end;
     uint64_t at = HEADER_BYTES;
     for (size_t i = 0; i < journal->count; i++) {
         journal->records[i].offset = at + RECORD_BYTES;

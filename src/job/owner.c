@@ -22,15 +22,19 @@ enum {
     PROCESS = 320,
     ID = 328,
     HEARTBEAT = 336,
+    COMMITTED = 344,
+    RESTART = 352,
     SUM = ENGRAM_OWNER_BYTES - 8
 };
 
 void engram_owner_self(struct engram_owner *owner)
 {
     const char *job = getenv("SLURM_JOB_ID");
+    const char *restart = getenv("SLURM_RESTART_COUNT");
 
     *owner =
         (struct engram_owner){.process = (uint64_t)getpid(), .heartbeat = (uint64_t)time(NULL)};
+    owner->restart = restart != NULL ? strtoull(restart, NULL, 10) : 0;
     if (gethostname(owner->host, sizeof owner->host - 1) != 0) {
         (void)snprintf(owner->host, sizeof owner->host, "?");
     }
@@ -48,6 +52,8 @@ void engram_owner_encode(const struct engram_owner *owner, unsigned char bytes[E
     engram_store64le(bytes + PROCESS, owner->process);
     engram_store64le(bytes + ID, owner->id);
     engram_store64le(bytes + HEARTBEAT, owner->heartbeat);
+    engram_store64le(bytes + COMMITTED, owner->committed);
+    engram_store64le(bytes + RESTART, owner->restart);
     engram_store64le(bytes + SUM, engram_hash64(bytes, SUM, 0));
 }
 
@@ -63,6 +69,8 @@ bool engram_owner_decode(const unsigned char bytes[ENGRAM_OWNER_BYTES], struct e
     owner->process = engram_load64le(bytes + PROCESS);
     owner->id = engram_load64le(bytes + ID);
     owner->heartbeat = engram_load64le(bytes + HEARTBEAT);
+    owner->committed = engram_load64le(bytes + COMMITTED);
+    owner->restart = engram_load64le(bytes + RESTART);
     return true;
 }
 
@@ -70,6 +78,10 @@ bool engram_owner_lives(const struct engram_owner *owner, bool locked, unsigned 
 {
     struct engram_owner self;
     engram_owner_self(&self);
+    if (owner->heartbeat == 0 || (owner->job[0] != '\0' && strcmp(owner->job, self.job) == 0 &&
+                                  owner->restart < self.restart)) {
+        return false;
+    }
     if (strcmp(owner->host, self.host) == 0) {
         /* On one host the lock tells, and without locks the process table. */
         return !locked && owner->process != self.process &&

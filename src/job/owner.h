@@ -13,7 +13,9 @@ struct engram_owner {
     char job[64];       /* SLURM_JOB_ID or the like; "" without */
     uint64_t process;   /* number of the process on its host */
     uint64_t id;        /* random: a process number may come again */
-    uint64_t heartbeat; /* seconds since 1970 */
+    uint64_t restart;   /* how often the scheduler started the job again */
+    uint64_t heartbeat; /* seconds since 1970; 0: the owner has finished */
+    uint64_t committed; /* bytes of the file that were synced: damage before this is no torn tail */
 };
 
 /* This process, now. */
@@ -24,8 +26,9 @@ void engram_owner_encode(const struct engram_owner *owner, unsigned char bytes[E
 /* False when the bytes are no owner record: none was written yet, or only half of one. */
 bool engram_owner_decode(const unsigned char bytes[ENGRAM_OWNER_BYTES], struct engram_owner *owner);
 
-/* Whether the owner of a file may still be at work. `locked`: we hold a lock that works at least on
- * this host. */
+/* Whether the owner of a file may still be at work. On another host its heartbeat tells, or that
+ * the scheduler has started the same job again since then. `locked`: we hold a lock that works at
+ * least on this host. */
 bool engram_owner_lives(const struct engram_owner *owner, bool locked, unsigned silent_seconds);
 
 enum engram_lock { ENGRAM_LOCK_HELD, ENGRAM_LOCK_TAKEN, ENGRAM_LOCK_NONE };

@@ -68,8 +68,9 @@ enum engram_status engram_publication_blocks(const struct engram_publication *p,
 {
     int64_t at = 0;
     enum engram_status status = ENGRAM_OK;
-    for (int64_t i = 0; status == ENGRAM_OK && i < p->answers->count; i++) {
-        const struct engram_partial *part = &p->answers->parts[i];
+    for (int64_t i = 0; status == ENGRAM_OK && i < p->answers->parts.count; i++) {
+        const struct engram_partial *part;
+        status = engram_parts_get(&p->answers->parts, i, &part);
         for (int64_t q = 0; status == ENGRAM_OK && q < part->queries; q += block) {
             int64_t last = q + block < part->queries ? q + block : part->queries;
             status = write(p, part, q, last, at);
@@ -280,7 +281,7 @@ static struct engram_publication publication_of(const struct engram_inputs *inpu
 }
 
 enum engram_status engram_publish(const struct engram_inputs *inputs,
-                                  const struct engram_answers *answers,
+                                  struct engram_answers *answers,
                                   const struct engram_publish_options *options)
 {
     const struct engram_publication_kind *kind = kind_of(inputs->answer);

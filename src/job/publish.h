@@ -6,8 +6,8 @@
 #include "io/output.h"
 #include "job/identity.h"
 #include "job/inputs.h"
+#include "job/parts.h"
 #include "job/spool.h"
-#include "search/partial.h"
 #include "search/values.h"
 
 struct engram_publication;
@@ -29,8 +29,7 @@ struct engram_finished_rows {
  * memory holds. */
 struct engram_answers {
     int64_t *component; /* groups: of every query row, the row that stands for it; no partials */
-    struct engram_partial *parts;
-    int64_t count;
+    struct engram_parts parts;
     struct engram_spool *spool; /* NULL: all answers are in the partials; else none is */
     /* Dense and pairwise: no partials; computes rows [first, first + count) of the result, asked
      * for in order. */
@@ -73,7 +72,7 @@ enum engram_status engram_publish_cells(const struct engram_inputs *inputs,
 
 /* Writes the whole result; it appears under its name at the end or not at all. */
 enum engram_status engram_publish(const struct engram_inputs *inputs,
-                                  const struct engram_answers *answers,
+                                  struct engram_answers *answers,
                                   const struct engram_publish_options *options);
 
 #endif

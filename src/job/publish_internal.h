@@ -21,7 +21,7 @@ enum { ENGRAM_GROUPS_ROWS, ENGRAM_GROUPS_KEEP };
 /* A result on its way to the disk. */
 struct engram_publication {
     const struct engram_inputs *inputs;
-    const struct engram_answers *answers;
+    struct engram_answers *answers;
     const struct engram_publish_options *options;
     struct engram_output *output;
     int64_t queries;

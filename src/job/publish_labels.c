@@ -22,25 +22,28 @@ static const char *label_of(const struct engram_publication *p, const struct eng
 }
 
 /* Bytes of the longest label that is an answer, at least 1. */
-static size_t label_width(const struct engram_publication *p)
+static enum engram_status label_width(const struct engram_publication *p, size_t *width)
 {
-    size_t width = 1;
+    enum engram_status status = ENGRAM_OK;
+    *width = 1;
     if (p->answers->finished != NULL) {
-        return p->answers->finished->label_width;
+        *width = p->answers->finished->label_width;
+        return ENGRAM_OK;
     }
-    for (int64_t i = 0; i < p->answers->count; i++) {
-        const struct engram_partial *part = &p->answers->parts[i];
-        for (int64_t q = 0; q < part->queries; q++) {
+    for (int64_t i = 0; status == ENGRAM_OK && i < p->answers->parts.count; i++) {
+        const struct engram_partial *part;
+        status = engram_parts_get(&p->answers->parts, i, &part);
+        for (int64_t q = 0; status == ENGRAM_OK && q < part->queries; q++) {
             const struct engram_hit *hit = answer_of(part, q);
             char room[24];
             size_t length = 0;
             if (hit != NULL) {
                 (void)label_of(p, hit, room, &length);
             }
-            width = length > width ? length : width;
+            *width = length > *width ? length : *width;
         }
     }
-    return width;
+    return status;
 }
 
 /* Queries of a block. */
@@ -53,10 +56,11 @@ static int64_t block_rows(const struct engram_publication *p)
 static enum engram_status declare(struct engram_publication *p)
 {
     bool similarity = p->inputs->similarity;
-    p->text_width = label_width(p);
-    enum engram_status status =
-        engram_output_strings(p->output, "/labels", p->text_width, p->queries, p->options->compress,
-                              &p->sets[ENGRAM_LABELS_TEXTS]);
+    enum engram_status status = label_width(p, &p->text_width);
+    if (status == ENGRAM_OK) {
+        status = engram_output_strings(p->output, "/labels", p->text_width, p->queries,
+                                       p->options->compress, &p->sets[ENGRAM_LABELS_TEXTS]);
+    }
     if (status == ENGRAM_OK) {
         status = engram_publication_declare(p, ENGRAM_LABELS_VALUES,
                                             similarity ? "/label_similarities" : "/label_distances",

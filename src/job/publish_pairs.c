@@ -4,25 +4,26 @@
 #include "base/log.h"
 #include "job/publish_internal.h"
 
-static int64_t total_answers(const struct engram_answers *answers)
+static enum engram_status total_answers(struct engram_answers *answers, int64_t *total)
 {
-    if (answers->finished != NULL) {
-        return answers->finished->pairs;
+    if (answers->spool == NULL && answers->finished == NULL) {
+        return engram_parts_total(&answers->parts, total);
     }
-    int64_t total = answers->spool == NULL ? 0 : engram_spool_total(answers->spool);
-    for (int64_t i = 0; i < answers->count; i++) {
-        total += answers->parts[i].indptr[answers->parts[i].queries];
-    }
-    return total;
+    *total =
+        answers->finished != NULL ? answers->finished->pairs : engram_spool_total(answers->spool);
+    return ENGRAM_OK;
 }
 
 static enum engram_status declare(struct engram_publication *p)
 {
     const int64_t pointers = p->queries + 1;
-    const int64_t total = total_answers(p->answers);
     const int64_t shape[2] = {p->queries, p->inputs->base.dataset->dims[0]};
-    enum engram_status status = engram_publication_declare(p, ENGRAM_PAIRS_INDPTR, "/pairs/indptr",
-                                                           ENGRAM_OUT_I64, 1, &pointers);
+    int64_t total = 0;
+    enum engram_status status = total_answers(p->answers, &total);
+    if (status == ENGRAM_OK) {
+        status = engram_publication_declare(p, ENGRAM_PAIRS_INDPTR, "/pairs/indptr", ENGRAM_OUT_I64,
+                                            1, &pointers);
+    }
     if (status == ENGRAM_OK) {
         status = engram_publication_declare(p, ENGRAM_PAIRS_ROWS, "/pairs/indices", ENGRAM_OUT_I64,
                                             1, &total);
@@ -67,27 +68,29 @@ static enum engram_status write_block(const struct engram_publication *p,
     return status;
 }
 
-/* indptr: one entry more than there are queries, running over all parts. */
+/* indptr: one entry more than there are queries. */
 static enum engram_status write_indptr(const struct engram_publication *p)
 {
-    const struct engram_answers *answers = p->answers;
+    struct engram_answers *answers = p->answers;
+    const struct engram_partial *part = NULL;
     int64_t used = 0;
     int64_t running = 0;
     int64_t at = 0;
-    int64_t query = 0;
     enum engram_status status = ENGRAM_OK;
     p->rows[used++] = 0;
-    for (int64_t i = 0; status == ENGRAM_OK && i < answers->count; i++) {
-        const struct engram_partial *part = &answers->parts[i];
-        for (int64_t q = 0; status == ENGRAM_OK && q < part->queries; q++, query++) {
-            if (used == ENGRAM_PUBLISH_CELLS) {
-                status =
-                    engram_output_rows(p->output, p->sets[ENGRAM_PAIRS_INDPTR], at, used, p->rows);
-                at += used;
-                used = 0;
-            }
-            running += answers->spool == NULL ? part->indptr[q + 1] - part->indptr[q]
-                                              : engram_spool_count(answers->spool, query);
+    for (int64_t query = 0; status == ENGRAM_OK && query < p->queries; query++) {
+        if (used == ENGRAM_PUBLISH_CELLS) {
+            status = engram_output_rows(p->output, p->sets[ENGRAM_PAIRS_INDPTR], at, used, p->rows);
+            at += used;
+            used = 0;
+        }
+        int64_t q = answers->spool == NULL ? query % answers->parts.rows : 0;
+        if (status == ENGRAM_OK && answers->spool == NULL && q == 0) {
+            status = engram_parts_get(&answers->parts, query / answers->parts.rows, &part);
+        }
+        if (status == ENGRAM_OK) {
+            running += part != NULL ? part->indptr[q + 1] - part->indptr[q]
+                                    : engram_spool_count(answers->spool, query);
             p->rows[used++] = running;
         }
     }
@@ -103,9 +106,10 @@ static enum engram_status write_parts(const struct engram_publication *p)
     int64_t at = 0;
     int64_t queries = 0;
     enum engram_status status = ENGRAM_OK;
-    for (int64_t i = 0; status == ENGRAM_OK && i < p->answers->count; i++) {
-        const struct engram_partial *part = &p->answers->parts[i];
-        int64_t total = part->indptr[part->queries];
+    for (int64_t i = 0; status == ENGRAM_OK && i < p->answers->parts.count; i++) {
+        const struct engram_partial *part;
+        status = engram_parts_get(&p->answers->parts, i, &part);
+        int64_t total = status == ENGRAM_OK ? part->indptr[part->queries] : 0;
         for (int64_t first = 0; status == ENGRAM_OK && first < total; first += block) {
             int64_t count = total - first < block ? total - first : block;
             status = write_block(p, part->hits + first, count, at);
@@ -114,7 +118,7 @@ static enum engram_status write_parts(const struct engram_publication *p)
                 status = engram_publication_step(p, queries);
             }
         }
-        queries += part->queries;
+        queries += p->answers->parts.rows;
     }
     return status;
 }

@@ -61,20 +61,21 @@ enum engram_status engram_job_publish(struct engram_job_state *job)
 {
     char digest[ENGRAM_DIGEST_SIZE];
     struct engram_stage_progress writing = {job->options, ENGRAM_STAGE_WRITE, 0,
-                                            (uint64_t)job->report->query_count};
+                                            (uint64_t)job->report->query_count, &job->checkpoint};
     uint64_t start = engram_clock_ns();
     engram_feed_digest(job, digest);
     struct engram_publish_options options = engram_job_publish_options(job, digest);
     options.progress = engram_stage_tell;
     options.progress_context = &writing;
-    for (int64_t i = 0; i < job->answers.count; i++) {
-        const struct engram_partial *part = &job->answers.parts[i];
-        job->report->answers += (uint64_t)part->indptr[part->queries];
-    }
+    int64_t answers = 0;
+    enum engram_status status = engram_parts_total(&job->answers.parts, &answers);
+    job->report->answers += (uint64_t)answers;
     if (job->answers.spool != NULL) {
         job->report->answers = (uint64_t)engram_spool_total(job->answers.spool);
     }
-    enum engram_status status = engram_spooling_check_output(job);
+    if (status == ENGRAM_OK) {
+        status = engram_spooling_check_output(job);
+    }
     if (status == ENGRAM_OK) {
         status = engram_publish(&job->inputs, &job->answers, &options);
     }
@@ -137,10 +138,10 @@ static void start_report(struct engram_job_state *job)
     report->search.filter = job->plan.filter;
     (void)engram_set_name(&inputs->base, job->base_name, sizeof job->base_name);
     (void)engram_set_name(&inputs->queries, job->query_name, sizeof job->query_name);
-    job->reading =
-        (struct engram_stage_progress){job->options, ENGRAM_STAGE_READ, 0, rows_to_read(job)};
-    job->searching =
-        (struct engram_stage_progress){job->options, ENGRAM_STAGE_SEARCH, 0, job->plan.pairs};
+    job->reading = (struct engram_stage_progress){job->options, ENGRAM_STAGE_READ, 0,
+                                                  rows_to_read(job), &job->checkpoint};
+    job->searching = (struct engram_stage_progress){job->options, ENGRAM_STAGE_SEARCH, 0,
+                                                    job->plan.pairs, &job->checkpoint};
 }
 
 static enum engram_status run(struct engram_job_state *job)
@@ -172,12 +173,10 @@ enum engram_status engram_job_run(const struct engram_job_options *options,
     memset(job.report, 0, sizeof *job.report);
     engram_fp_enter(&saved);
     enum engram_status status = run(&job);
-    engram_dense_close(&job, status);
     engram_fp_leave(&saved);
-    for (int64_t i = 0; job.answers.parts != NULL && i < job.answers.count; i++) {
-        engram_partial_free(&job.answers.parts[i]);
-    }
-    free(job.answers.parts);
+    engram_checkpoint_close(&job, status);
+    engram_dense_close(&job, status);
+    engram_parts_free(&job.answers.parts);
     free(job.answers.component);
     engram_spool_free(job.answers.spool);
     free(job.folder);

@@ -207,7 +207,7 @@ static enum engram_status publish(struct engram_merging *m)
         .write = engram_merging_write,
         .context = m,
     };
-    const struct engram_answers answers = {.finished = &finished};
+    struct engram_answers answers = {.finished = &finished};
     const struct engram_publish_options publishing = {
         .path = options->output,
         .replace = options->force,

@@ -74,18 +74,16 @@ void engram_spooling_request(const struct engram_job_state *job, struct engram_r
 
 /* With a k the search of a unit drops pairs again, so only what it leaves can be counted: that
  * never becomes less. */
-enum engram_status engram_spooling_check_count(const struct engram_job_state *job)
+enum engram_status engram_spooling_check_count(struct engram_job_state *job)
 {
-    int64_t total = 0;
+    int64_t total;
     if (job->options->max_pairs == 0 || job->answers.spool != NULL) {
         return ENGRAM_OK;
     }
-    for (int64_t i = 0; i < job->answers.count; i++) {
-        total += job->answers.parts[i].indptr[job->answers.parts[i].queries];
-    }
-    return total > job->options->max_pairs
+    enum engram_status status = engram_parts_total(&job->answers.parts, &total);
+    return status == ENGRAM_OK && total > job->options->max_pairs
                ? engram_pairs_too_many(job->options->max_pairs, &job->options->log)
-               : ENGRAM_OK;
+               : status;
 }
 
 enum engram_status engram_spooling_check_output(const struct engram_job_state *job)

@@ -16,7 +16,7 @@ enum engram_status engram_spooling_start(struct engram_job_state *job);
 void engram_spooling_request(const struct engram_job_state *job, struct engram_request *request);
 
 /* After a unit: DATA when there are more pairs than --max-pairs already. */
-enum engram_status engram_spooling_check_count(const struct engram_job_state *job);
+enum engram_status engram_spooling_check_count(struct engram_job_state *job);
 
 /* Before OUTPUT is written: IO when its file system has no room for the pairs. */
 enum engram_status engram_spooling_check_output(const struct engram_job_state *job);

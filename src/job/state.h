@@ -17,6 +17,7 @@ struct engram_stage_progress {
     enum engram_job_stage stage;
     uint64_t before; /* done by earlier calls */
     uint64_t total;
+    struct engram_checkpoint *checkpoint; /* whose owner gives a sign of life; or NULL */
 };
 
 struct engram_job_state {

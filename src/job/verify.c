@@ -142,7 +142,7 @@ static void tell_checked(struct verification *v, int64_t done, int64_t wanted)
     uint64_t rows = (uint64_t)v->check.base.rows;
     uint64_t now = engram_clock_ns();
     struct engram_stage_progress stage = {v->options, ENGRAM_STAGE_SEARCH, 0,
-                                          engram_saturating_mul((uint64_t)wanted, rows)};
+                                          engram_saturating_mul((uint64_t)wanted, rows), NULL};
     if (now - v->told >= PROGRESS_NS || done == wanted) {
         v->told = now;
         engram_stage_tell(&stage, engram_saturating_mul((uint64_t)done, rows), 0);
@@ -377,7 +377,8 @@ static enum engram_status verify(struct verification *v, int64_t sample)
         v->reading =
             (struct engram_stage_progress){options, ENGRAM_STAGE_READ, 0,
                                            (uint64_t)(v->inputs.base.last - v->inputs.base.first) +
-                                               (uint64_t)v->check.info.queries};
+                                               (uint64_t)v->check.info.queries,
+                                           NULL};
         status =
             read_side(v, &v->inputs.base, &v->base_source, &v->check.base, &v->check.base_first);
     }

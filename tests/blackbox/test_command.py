@@ -266,10 +266,8 @@ def test_help_and_version(t):
     t.check(run.code == 0 and run.err == "", f"{run}")
     for name in ("--metric", "--max-distance", "--min-similarity", "--base", "--queries", "-k",
                  "--memory", "--self", "--ids", "--compress", "--threads", "--isa", "--filter", "--force",
-                 "--stats", "--shard", "inspect", "show", "verify", "merge"):
+                 "--stats", "--shard", "--from-scratch", "inspect", "show", "verify", "merge"):
         t.check(name in run.out, f"--help does not list {name}")
-    for later in ("--from-scratch",):
-        t.check(later not in run.out, f"--help lists {later}, which is not there yet")
     for command in ("inspect", "show", "verify"):
         run = t.run(command, "--help")
         t.check(run.code == 0 and run.out and run.err == "", f"{run}")
@@ -302,12 +300,6 @@ def test_mistakes(t):
     t.fails(64, "--min-similarity", "--min-similarity=1", "--metric=l2", path, out)
     t.fails(64, "--min-similarity", "--min-similarity=1", "--metric=sqeuclidean", path, out)
     t.fails(64, "isa", path, out, env={"ENGRAM_ISA": "sse9"})
-
-
-def test_options_of_later_versions_are_refused_by_name(t):
-    path = t.h5("one.h5", {"x": t.gaussian(10, 3)})
-    out = t.path("out.h5")
-    t.fails(64, "--from-scratch", "--from-scratch", path, out)
 
 
 def test_forms_of_options(t):

@@ -222,6 +222,7 @@ static void test_damage_is_refused(void **state)
     struct engram_journal *journal = open_journal("job A");
     append(journal, ENGRAM_RECORD_RUN, 1, "first", 5);
     append(journal, ENGRAM_RECORD_RUN, 2, "second", 6);
+    assert_int_equal(engram_journal_commit(journal), ENGRAM_OK);
     engram_journal_close(journal, false);
     const off_t places[] = {
         0, 9, IDENTITY, HEADER_SUM, HEADER_BYTES + 8, HEADER_BYTES + RECORD_BYTES + 2};

@@ -26,7 +26,10 @@ while not mask >> (number - 1) & 1:  # until the job catches the signal
 time.sleep(0.3)
 job.send_signal(number)
 err = job.communicate(timeout=60)[1]
+kept = os.path.exists("out.h5.checkpoint")  # whether some of the work was done by then
+if kept:
+    os.remove("out.h5.checkpoint")
 print(sys.argv[1], job.returncode, [n for n in os.listdir(".") if "out" in n])
-print(err, end="", file=sys.stderr)
+print(err.split(";")[0], kept == ("is in out.h5.checkpoint" in err), file=sys.stderr)
 P
 done

@@ -31,10 +31,10 @@ try:
 except OSError:  # the other end is closed
     pass
 print(job.wait(), b"% [" in seen, b"pairs/s" in seen, b"left\x1b[K" in seen)
-print(seen.split(b"\x1b[K")[-1].decode().strip())
+print(seen.split(b"\x1b[K")[-1].decode().split(";")[0].strip())
 
 job = subprocess.Popen(command, stderr=subprocess.PIPE)
 time.sleep(2)
 job.send_signal(signal.SIGTERM)
-print(job.communicate()[1].decode(), end="")
+print(job.communicate()[1].decode().split(";")[0])
 P
