@@ -1,6 +1,7 @@
 /* What the part of a shard has beyond other results, and datasets as they are stored, for joining
  * parts. */
 #include "base/log.h"
+#include "base/reading.h"
 #include "io/h5.h"
 #include "io/result_internal.h"
 
@@ -63,6 +64,7 @@ static const char *content_path(bool queries)
 enum engram_status engram_result_part(struct engram_result *result, struct engram_result_part *part)
 {
     ENGRAM_H5_QUIET;
+    ENGRAM_READING(result->path, NULL);
     const struct engram_result_info *info = &result->info;
     int64_t ids[2] = {0, 0};
     bool found = false;
@@ -101,6 +103,7 @@ enum engram_status engram_result_content(struct engram_result *result, bool quer
                                          uint64_t *grains)
 {
     ENGRAM_H5_QUIET;
+    ENGRAM_READING(result->path, content_path(queries));
     int64_t dims[2] = {-1, 0};
     hid_t opened = -1;
     enum engram_status status =
@@ -191,6 +194,7 @@ enum engram_status engram_result_read(struct engram_result *result, enum engram_
                                       int64_t first, int64_t count, size_t width, void *data)
 {
     ENGRAM_H5_QUIET;
+    ENGRAM_READING(result->path, NULL);
     const enum engram_result_kind kind = result->info.kind;
     const int64_t cells =
         kind == ENGRAM_RESULT_KNN || kind == ENGRAM_RESULT_DENSE ? result->width : 0;

@@ -18,12 +18,9 @@
 #define BLOCK_MIN ((uint64_t)1 << 20)
 #define BLOCK_MOST ((uint64_t)64 << 20)
 
-/* Code, libraries and the buffers of publication; a thread's stack, and its chunks on their way to
- * a compressed result: as they are, shuffled, packed. */
-#define PROCESS_BYTES ((uint64_t)48 << 20)
+/* Code, libraries and the buffers of publication; a thread's stack. */
+#define PROCESS_BYTES ((uint64_t)28 << 20)
 #define THREAD_BYTES ((uint64_t)1 << 20)
-#define CHUNK_BYTES ((uint64_t)3 << 20)
-#define CHUNKS_MIN ((uint64_t)16)
 
 /* ---- what the result is of */
 
@@ -104,6 +101,22 @@ static uint64_t widest_row(const struct engram_merging *m)
     return m->parts.label_width > widest ? m->parts.label_width : widest;
 }
 
+/* Chunks of a compressed result on their way out, and HDF5's when it reads parts. */
+static uint64_t packing_bytes(const struct engram_merging *m, uint64_t row)
+{
+    const uint64_t counts[] = {(uint64_t)m->report->query_count, (uint64_t)m->parts.pairs,
+                               (uint64_t)m->parts.info.base_shape[0]};
+    uint64_t rows = 1;
+    if (m->parts.part.compress == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        rows = counts[i] > rows ? counts[i] : rows;
+    }
+    uint64_t reading = engram_saturating_mul(2, row > BLOCK_MIN ? row : BLOCK_MIN);
+    return engram_saturating_add(engram_output_packing_bytes(rows, row, m->threads), reading);
+}
+
 static enum engram_status plan(struct engram_merging *m)
 {
     const struct engram_merge_options *options = m->options;
@@ -113,10 +126,7 @@ static enum engram_status plan(struct engram_merging *m)
     uint64_t fixed = PROCESS_BYTES + (uint64_t)m->threads * THREAD_BYTES;
     uint64_t rows = (uint64_t)(m->parts.base.count + m->parts.queries.count) * sizeof(uint64_t);
 
-    if (m->parts.part.compress > 0) {
-        uint64_t chunks = (uint64_t)m->threads > CHUNKS_MIN ? (uint64_t)m->threads : CHUNKS_MIN;
-        fixed += chunks * CHUNK_BYTES;
-    }
+    fixed = engram_saturating_add(fixed, packing_bytes(m, row));
     if (m->inputs.answer == ENGRAM_ANSWER_KNN) { /* the room of publication */
         fixed = engram_saturating_add(fixed, engram_saturating_mul(3, row));
     }

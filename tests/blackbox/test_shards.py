@@ -1,14 +1,17 @@
 """Jobs cut into shards: the parts joined by merge are the file that the job writes as a whole."""
 
 import os
+import re
 import shutil
-import signal
 import subprocess
+import sys
+import time
 
 import h5py
 import numpy as np
 
 from support import binary
+from test_memory import MEASURE
 
 GRAIN = 1024
 
@@ -33,13 +36,17 @@ def make_parts(t, arguments, count, out, env=None):
     return names
 
 
-def merged(t, label, arguments, counts=(1, 3, 7), extra=()):
-    """Runs the job as a whole and in shards, and compares bytes."""
+def merged(t, label, arguments, counts=(1, 3, 7), extra=(), verified=()):
+    """Runs the job as a whole and in shards, and compares bytes. `verified`: what verify has to be
+    told; None: it refuses parts."""
     whole = t.path("whole.h5")
     t.succeeds("--force", *arguments, whole)
     for count in counts:
         out = t.path("out.h5")
         names = make_parts(t, arguments, count, out)
+        if count == 3 and verified is not None:
+            run = t.run("verify", *verified, arguments[-1], names[1])
+            t.check(run.code == 0, f"{label}: verify of a part: {run} {run.out}")
         names = [names[i] for i in t.random.permutation(count)]
         t.succeeds("merge", *extra, *names, out)
         t.check(content(out) == content(whole), f"{label}: {count} shards give other bytes")
@@ -92,7 +99,7 @@ def test_groups(t):
         ("rows", ["--base-rows=50:3333"]),
         ("subset, groups", ["--subset=allowed", "--exclude-same=own"]),
     ):
-        merged(t, label, components + extra + [path])
+        merged(t, label, components + extra + [path], verified=None)
 
 
 def test_components_are_joined_across_shards(t):
@@ -134,7 +141,11 @@ def test_two_sets(t):
         ("no queries", ["--query-rows=7:7", "--metric=l2", two]),
         ("no base", ["--base-rows=7:7", "--metric=l2", two]),
     ):
-        merged(t, label, arguments)
+        told = []
+        for option in ("--base", "--labels"):
+            for i, argument in enumerate(arguments):
+                told += [option, arguments[i + 1]] if argument == option else []
+        merged(t, label, arguments, verified=told)
 
 
 def test_pairwise_of_one_set(t):
@@ -344,22 +355,59 @@ def test_damage(t):
             spoil(set_value("counts", 3, 5), "count")
 
 
-def test_signals_and_full_disks(t):
+def test_full_disk(t):
     path = t.h5("one.h5", {"x": t.gaussian(2100, 5)})
-    out = t.path("out.h5")
-    names = make_parts(t, ["-k", "200", path], 3, out)
-    joined = t.path("joined.h5")
-    command = f"ulimit -f 1000; exec {binary()} merge {' '.join(names)} {joined}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
-    t.check(done.returncode == 74 and not os.path.exists(joined), f"ulimit -f: {done}")
+    names = make_parts(t, ["-k", "200", path], 3, t.path("out.h5"))
+    before = sorted(os.listdir(t.folder))
+    command = f"ulimit -f 1000; exec {binary()} merge {' '.join(names)} {t.path('joined.h5')}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    t.check(done.returncode == 74 and done.stderr.count("\n") == 1, f"ulimit -f: {done}")
+    t.check(sorted(os.listdir(t.folder)) == before, f"left over: {os.listdir(t.folder)}")
+
+
+def test_interrupted_merge(t):
+    """SIGTERM: exit code 75, nothing left; the same command again: the same bytes."""
+    base, queries = t.gaussian(4000, 3), t.gaussian(2500, 3)
+    path = t.two_sets(base, queries)
+    whole, joined = t.path("whole.h5"), t.path("joined.h5")
+    arguments = ["--all", "--metric=l2", "--compress=1", path]
+    t.succeeds(*arguments, whole)
+    names = make_parts(t, arguments, 3, t.path("out.h5"))
+    before = sorted(os.listdir(t.folder))
     process = subprocess.Popen(
-        ["bash", "-c", f"kill -STOP $$; exec {binary()} merge {' '.join(names)} {joined}"],
-        stderr=subprocess.PIPE,
+        [binary(), "merge", "--threads=1", *names, joined], stderr=subprocess.PIPE, text=True
     )
-    os.waitpid(process.pid, os.WUNTRACED)
-    os.kill(process.pid, signal.SIGCONT)
-    _, err = process.communicate()
-    t.check(process.returncode == 0, f"after SIGCONT: {process.returncode} {err}")
+    while process.poll() is None and sorted(os.listdir(t.folder)) == before:
+        time.sleep(0.001)
+    process.terminate()
+    err = process.communicate()[1]
+    t.check(process.returncode == 75 and "SIGTERM" in err, f"{process.returncode}: {err}")
+    t.check(sorted(os.listdir(t.folder)) == before, f"left over: {os.listdir(t.folder)}")
+    t.succeeds("merge", *names, joined)
+    t.check(content(joined) == content(whole), "merged after an interruption: other bytes")
+
+
+def test_memory_of_merge(t):
+    base, queries = t.gaussian(9000, 3), t.gaussian(2500, 3)
+    path = t.two_sets(base, queries)
+    sanitized = b"__asan_init" in content(binary()) or b"__tsan_init" in content(binary())
+    for label, arguments in (
+        ("dense", ["--all", "--metric=l2"]),
+        ("compressed", ["--metric=l2", "-k", "2500", "--compress=1"]),
+    ):
+        names = make_parts(t, [*arguments, path], 3, t.path("out.h5"))
+        run = t.run("merge", "--memory=1M", *names, t.path("joined.h5"))
+        found = re.search(r"--memory (\d+)M", run.err)
+        t.require(run.code == 71 and found, f"{label}: {run}")
+        command = [binary(), "-q", "merge", "--force", f"--memory={found.group(1)}M", *names]
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURE, *command, t.path("joined.h5")],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        peak = int(done.stdout or 0) / 1024
+        t.check(done.returncode == 0, f"{label}: {done}")
+        t.check(sanitized or peak <= int(found.group(1)), f"{label}: {peak} MiB, {found.group(1)}")
+        os.remove(t.path("joined.h5"))
 
 
 def test_names(t):
