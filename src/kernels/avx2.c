@@ -251,15 +251,40 @@ INLINE __m256 add_float(enum engram_op op, __m256 sum, __m256 q, __m256 x)
     return _mm256_sub_ps(sum, _mm256_andnot_ps(_mm256_set1_ps(-0.0F), _mm256_sub_ps(q, x)));
 }
 
+/* The way through what is fetched ahead: a step with each coordinate. Steps are shorter than a
+ * cache line where many strips share the work, and the last may end behind it: prefetching never
+ * faults, whatever is there. */
+struct ahead {
+    uintptr_t at;
+    size_t step;
+};
+
+INLINE struct ahead start_ahead(const struct engram_f32_strip *args)
+{
+    size_t steps = args->panel_count * args->depth;
+    struct ahead ahead = {(uintptr_t)args->ahead, 0};
+    if (steps > 0) {
+        ahead.step = (args->ahead_bytes + steps - 1) / steps;
+    }
+    return ahead;
+}
+
+INLINE void fetch_ahead(struct ahead *ahead)
+{
+    _mm_prefetch((const char *)ahead->at, _MM_HINT_T1);
+    ahead->at += ahead->step;
+}
+
 /* The sums of one strip against one panel. */
 INLINE void float_sums(enum engram_op op, const float *strip, const float *panel, size_t depth,
-                       __m256 sums[QUERIES][2])
+                       struct ahead *ahead, __m256 sums[QUERIES][2])
 {
     for (size_t q = 0; q < QUERIES; q++) {
         sums[q][0] = _mm256_setzero_ps();
         sums[q][1] = _mm256_setzero_ps();
     }
     for (size_t k = 0; k < depth; k++) {
+        fetch_ahead(ahead);
         __m256 left = _mm256_load_ps(panel + k * ROWS);
         __m256 right = _mm256_load_ps(panel + k * ROWS + 8);
         for (size_t q = 0; q < QUERIES; q++) {
@@ -279,12 +304,14 @@ INLINE size_t float_tile(enum engram_op op, const struct engram_f32_strip *args,
     for (size_t q = 0; q < QUERIES; q++) {
         threshold[q] = _mm256_broadcast_ss(args->threshold + q);
     }
+    struct ahead ahead = start_ahead(args);
     for (size_t p = 0; p < args->panel_count; p++) {
         __m256 sums[QUERIES][2];
         unsigned masks[QUERIES];
         unsigned any = 0;
 
-        float_sums(op, args->strip, args->panels + p * args->depth * ROWS, args->depth, sums);
+        float_sums(op, args->strip, args->panels + p * args->depth * ROWS, args->depth, &ahead,
+                   sums);
         for (size_t q = 0; q < QUERIES; q++) {
             masks[q] = survivors(sums[q][0], sums[q][1], threshold[q]);
             any |= masks[q];
