@@ -17,18 +17,23 @@ trap 'rm -rf "$work"' EXIT
 
 # $1: filter (f32, int, prefix), $2: factor, $3: names of the tests that must fail (all others may)
 mutant() {
+    more=
     case $1 in
     f32) attack=test_bound macro=ENGRAM_MUTATE_F32_BOUND source=src/search/bound_f32.c ;;
     l1) attack=test_bound macro=ENGRAM_MUTATE_L1_BOUND source=src/search/bound_l1.c ;;
-    int) attack=test_int_bound macro=ENGRAM_MUTATE_INT_BOUND source=src/search/pack_int.c ;;
+    int)
+        attack=test_int_bound macro=ENGRAM_MUTATE_INT_BOUND source=src/search/pack_int.c
+        more=src/search/int_query.c
+        ;;
     prefix)
         attack=test_prefix_bound macro=ENGRAM_MUTATE_PREFIX_BOUND source=src/search/bound_prefix.c
         ;;
     esac
-    # The mutant's object comes before the archive, whose own copy is then left out.
+    # The mutant's objects come before the archive, whose own copies are then left out.
+    # shellcheck disable=SC2086 # $more: one or none
     "$CC" -std=c11 -O2 -fopenmp -ffp-contract=off -fvisibility=hidden -Iinclude -Isrc -Itests/unit \
         "-D$macro=$2" -o "$work/mutant" "tests/unit/$attack.c" \
-        "$source" "$BUILD/libengram.a" -lcmocka -lm
+        "$source" $more "$BUILD/libengram.a" -lcmocka -lm
     "$work/mutant" >"$work/log" 2>&1 || true
     grep -q '^\[==========\] [0-9]* test(s) run' "$work/log" || {
         cat "$work/log"

@@ -50,6 +50,17 @@
 /* The prefix filter codes other rows by the same proof; see bound_prefix.h. */
 #define ENGRAM_INT_DIM_MAX ((int64_t)1 << 16)
 
+/* A scale below this would let float32 values overflow later (section 6). */
+#define ENGRAM_INT_SCALE_MIN 0x1p-60
+
+/* Section 4: enough for the float32 operations of packing and of the kernel. */
+#define ENGRAM_INT_ENLARGE (1 + 0x1p-17)
+
+/* The mutation test builds with factors below 1 and expects the suite to fail. */
+#ifndef ENGRAM_MUTATE_INT_BOUND
+#define ENGRAM_MUTATE_INT_BOUND 1.0
+#endif
+
 /* A query in codes. */
 struct engram_int_query {
     struct engram_projected projected;

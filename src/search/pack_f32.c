@@ -96,7 +96,7 @@ enum engram_status engram_f32_pack_make(struct engram_prepared *prepared, double
     int failed = 0;
 
     if (metric == ENGRAM_L2 || metric == ENGRAM_SQEUCLIDEAN || metric == ENGRAM_L1) {
-        pack->mean = engram_sample_mean(prepared, NULL);
+        pack->mean = engram_prepared_mean(prepared, &largest);
         if (pack->mean == NULL) {
             return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory to pack the base");
         }

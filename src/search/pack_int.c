@@ -11,22 +11,8 @@
 #include "search/bound_prefix.h"
 #include "search/pack_prefix.h"
 
-/* A scale below this would let float32 values overflow later (section 6). */
-#define SCALE_MIN 0x1p-60
-
-/* Section 4: enough for the float32 operations of packing and of the kernel. */
-#define ENLARGE (1 + 0x1p-17)
-
-/* Section 5: float32 rounding of X' against |X| and |m| rather than |X'|, and of w. */
-#define SLACK 0x1p-17
-
 /* A centre shorter than this changes nothing worth its cost. */
 #define CENTRE_NORM2_MIN 0x1p-12
-
-/* The mutation test builds with factors below 1 and expects the suite to fail. */
-#ifndef ENGRAM_MUTATE_INT_BOUND
-#define ENGRAM_MUTATE_INT_BOUND 1.0
-#endif
 
 static size_t groups_of(size_t dim)
 {
@@ -170,7 +156,7 @@ static void pack_panel(const struct engram_prepared *prepared, size_t panel, str
     double largest = pack->prefix ? extend_panel(prepared, panel * width, packer)
                                   : centre_panel(prepared, panel * width, packer);
 
-    double wanted = largest / limit > SCALE_MIN ? largest / limit : SCALE_MIN;
+    double wanted = largest / limit > ENGRAM_INT_SCALE_MIN ? largest / limit : ENGRAM_INT_SCALE_MIN;
     float scale = (float)wanted;
     /* Codes of missing rows and dimensions are never looked at, or meet zeros. */
     memset(to, limit, pack->groups * width * 4);
@@ -195,8 +181,9 @@ static void pack_panel(const struct engram_prepared *prepared, size_t panel, str
     }
     pack->heads[panel] = (struct engram_int_head){
         .scale = 1 / scale,
-        .error = engram_round_up(error / (double)scale * ENLARGE * ENGRAM_MUTATE_INT_BOUND),
-        .norm = engram_round_up(norm / (double)scale * ENLARGE),
+        .error =
+            engram_round_up(error / (double)scale * ENGRAM_INT_ENLARGE * ENGRAM_MUTATE_INT_BOUND),
+        .norm = engram_round_up(norm / (double)scale * ENGRAM_INT_ENLARGE),
     };
 }
 
@@ -219,8 +206,12 @@ static enum engram_status choose_projection(struct engram_prepared *prepared, do
 {
     struct engram_int_pack *pack = &prepared->codes;
     bool euclidean = engram_metric_op(prepared->metric) == ENGRAM_OP_SQDIFF;
+    if (prepared->model != NULL) {
+        /* What is taken over keeps a norm of at most 1. */
+        largest = fmax(largest, prepared->model->largest);
+    }
     if (euclidean) {
-        pack->mean = engram_sample_mean(prepared, NULL);
+        pack->mean = engram_prepared_mean(prepared, &largest);
         largest *= 2 * (1 + 0x1p-20); /* |x - m| <= |x| + |m|, m rounded to float32 */
     }
     pack->projection = (struct engram_projection){
@@ -242,7 +233,17 @@ static enum engram_status choose_centre(struct engram_prepared *prepared)
 {
     struct engram_int_pack *pack = &prepared->codes;
     bool without = !pack->prefix && pack->mean != NULL;
-    if (!pack->prefix && !without) {
+    const struct engram_int_pack *model = prepared->model == NULL ? NULL : &prepared->model->codes;
+    without = without || (model != NULL && model->centre == NULL);
+    if (model != NULL && model->centre != NULL) {
+        pack->centre = calloc(pack->dim + 1, sizeof *pack->centre);
+        if (pack->centre != NULL) {
+            double scale = ldexp(1, model->projection.exponent - pack->projection.exponent);
+            for (size_t i = 0; i < pack->dim; i++) {
+                pack->centre[i] = model->centre[i] * scale;
+            }
+        }
+    } else if (!pack->prefix && !without) {
         pack->centre = engram_sample_mean(prepared, &pack->projection);
     }
     if (pack->centre == NULL && !without) {
@@ -309,13 +310,25 @@ static bool packer_make(const struct engram_prepared *prepared, struct engram_ar
             (packer->flat != NULL && packer->heads != NULL && packer->extended != NULL));
 }
 
+/* The axes of the model, which are its own. */
+static void borrow_axes(struct engram_prepared *prepared)
+{
+    struct engram_int_pack *pack = &prepared->codes;
+    pack->prefix = true;
+    pack->borrowed = true;
+    pack->axes = prepared->model->codes.axes;
+    pack->dim = pack->axes.count + 1;
+}
+
 static enum engram_status choose(struct engram_prepared *prepared, double largest,
                                  const struct engram_search_options *options, int team)
 {
     struct engram_int_pack *pack = &prepared->codes;
     enum engram_status status = choose_projection(prepared, largest);
     pack->dim = prepared->dim;
-    if (status == ENGRAM_OK && options->filter != ENGRAM_FILTER_INT) {
+    if (prepared->model != NULL && prepared->model->codes.prefix) {
+        borrow_axes(prepared);
+    } else if (status == ENGRAM_OK && options->filter != ENGRAM_FILTER_INT) {
         status =
             engram_prefix_choose(prepared, options, options->filter == ENGRAM_FILTER_AUTO, team);
     }
@@ -364,131 +377,8 @@ void engram_int_pack_free(struct engram_int_pack *pack)
     free(pack->mean32);
     free(pack->centre32);
     free(pack->zeros32);
-    engram_axes_free(&pack->axes);
+    if (!pack->borrowed) {
+        engram_axes_free(&pack->axes);
+    }
     *pack = (struct engram_int_pack){0};
-}
-
-/* Queries are coded again for every slab of a base that does not fit: sums may be taken in any
- * order, so that compilers vectorise the loops. */
-
-/* k of section 1, and c. Under l2 and sqeuclidean k is taken (b), and Q stays as it is. */
-static double centre_query(const struct engram_int_pack *pack, size_t dim, double norm,
-                           double *dense, double *constant)
-{
-    const double *centre = pack->centre;
-    double along = 0;
-    *constant = 0;
-    if (centre == NULL) {
-        return 0;
-    }
-#pragma omp simd reduction(+ : along)
-    for (size_t i = 0; i < dim; i++) {
-        along += dense[i] * centre[i];
-    }
-    *constant = along;
-    if (pack->mean != NULL) {
-        *constant += 0x1p-40 * norm * sqrt(pack->centre_norm2);
-        return 0;
-    }
-    double k = along > 0 ? along / pack->centre_norm2 : 0;
-#pragma omp simd
-    for (size_t i = 0; i < dim; i++) {
-        dense[i] -= k * centre[i];
-    }
-    return k;
-}
-
-static double squared_norm(const double *row, size_t dim)
-{
-    double norm2 = 0;
-#pragma omp simd reduction(+ : norm2)
-    for (size_t i = 0; i < dim; i++) {
-        norm2 += row[i] * row[i];
-    }
-    return norm2;
-}
-
-static double magnitude(const double *row, size_t dim)
-{
-    double largest = 0;
-#pragma omp simd reduction(max : largest)
-    for (size_t i = 0; i < dim; i++) {
-        largest = fabs(row[i]) > largest ? fabs(row[i]) : largest;
-    }
-    return largest;
-}
-
-/* D to `codes`, whole numbers within the limit; the squared norms of G and D, and the sum of D. */
-static void encode_query(double *dense, size_t dim, double scale, int limit, int8_t *codes,
-                         double *error2, double *codes2, int64_t *code_sum)
-{
-    const double whole = 0x1.8p52; /* adding it rounds to a whole number */
-    const double inverse = 1 / scale;
-    const double most = limit;
-    double errors = 0;
-    double squares = 0;
-    double sum = 0; /* exact */
-#pragma omp simd reduction(+ : errors, squares, sum)
-    for (size_t i = 0; i < dim; i++) {
-        double code = dense[i] * inverse;
-        code = code < -most ? -most : code;
-        code = code > most ? most : code;
-        code = (code + whole) - whole;
-        double error = dense[i] - scale * code;
-        errors += error * error;
-        squares += code * code;
-        sum += code;
-        dense[i] = code;
-    }
-    for (size_t i = 0; i < dim; i++) {
-        codes[i] = (int8_t)(int)dense[i];
-    }
-    *error2 = errors;
-    *codes2 = squares;
-    *code_sum = (int64_t)sum;
-}
-
-void engram_int_query_make(const struct engram_prepared *prepared, double *dense,
-                           const struct engram_projected *projected, int8_t *codes,
-                           struct engram_int_query *query)
-{
-    const struct engram_int_pack *pack = &prepared->codes;
-    size_t dim = pack->dim;
-    int limit = prepared->kernels->int_query_limit;
-    double error2; /* |G|^2 */
-    double codes2; /* |D|^2 */
-
-    *query = (struct engram_int_query){.projected = *projected};
-    double norm = sqrt(squared_norm(dense, dim)); /* |Q| */
-    double k = centre_query(pack, dim, norm, dense, &query->constant);
-    double own2 = squared_norm(dense, dim); /* |Q'|^2 */
-    double largest = magnitude(dense, dim);
-    double scale = largest / limit > SCALE_MIN ? largest / limit : SCALE_MIN;
-    encode_query(dense, dim, scale, limit, codes, &error2, &codes2, &query->code_sum);
-    bool euclidean = pack->mean != NULL;
-    query->scale = scale;
-    query->row_error = sqrt(own2) / scale * ENLARGE;
-    query->query_error = (sqrt(error2) * ENGRAM_MUTATE_INT_BOUND + 0x1p-40 * sqrt(own2) +
-                          0x1p-22 * norm + 0x1p-20 * scale * sqrt(codes2)) /
-                         scale * ENLARGE;
-    query->slope =
-        euclidean ? ldexp(1, pack->projection.exponent - projected->exponent) / scale : k / scale;
-}
-
-float engram_int_level(const struct engram_prepared *prepared, const struct engram_int_query *query,
-                       double max_key, double min_score)
-{
-    const struct engram_int_pack *pack = &prepared->codes;
-    double limit = engram_dot_limit(prepared->metric, prepared->dim, pack->projection.exponent,
-                                    &query->projected, max_key, min_score);
-    limit -= query->constant + pack->tiny;
-    if (pack->mean == NULL) {
-        limit -= SLACK; /* section 5 */
-    }
-    limit = limit > 8 ? 8 : limit;
-    if (!(limit >= -8)) {
-        return -INFINITY;
-    }
-    limit /= query->scale;
-    return engram_round_down(limit - fabs(limit) * 0x1p-20);
 }

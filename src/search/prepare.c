@@ -258,6 +258,10 @@ static enum engram_status pack(struct engram_prepared *prepared, double largest,
     if (status == ENGRAM_OK && filter == ENGRAM_FILTER_F32) {
         status = engram_f32_pack_make(prepared, largest, team, log);
     }
+    if (prepared->model != NULL) {
+        prepared->choice = prepared->model->choice;
+        return status;
+    }
     prepared->choice.filter = filter;
     prepared->choice.reason = reason;
     return status;
@@ -285,6 +289,7 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
     enum engram_status status =
         take_rows(prepared, base, what, first_row, team, wide_all, &largest, log);
     free(wide_all);
+    prepared->largest = largest;
     mask_rows(prepared, options->allowed);
     if (status == ENGRAM_OK && cancelled(options->cancel)) {
         status = ENGRAM_ERR_CANCELLED;
@@ -292,9 +297,37 @@ static enum engram_status fill(struct engram_prepared *prepared, const struct en
     return status == ENGRAM_OK ? pack(prepared, largest, options, team) : status;
 }
 
+/* All that there is of every row; what is left can be a model. */
+static void free_rows(struct engram_prepared *prepared)
+{
+    struct engram_int_pack *codes = &prepared->codes;
+    engram_pages_free(prepared->f32.panels, prepared->f32.bytes);
+    prepared->f32.panels = NULL;
+    engram_pages_free(codes->panels, codes->bytes);
+    free(codes->heads);
+    free(codes->bias);
+    codes->panels = NULL;
+    codes->heads = NULL;
+    codes->bias = NULL;
+    engram_pages_free(prepared->owned, prepared->owned_bytes);
+    free(prepared->self_products);
+    free(prepared->live);
+    prepared->owned = NULL;
+    prepared->self_products = NULL;
+    prepared->live = NULL;
+    prepared->view = (struct engram_base_rows){NULL, 0};
+}
+
+/* What a set stands for. */
+struct role {
+    const struct engram_prepared *model;
+    int64_t sample_of; /* rows of which these are a sample; 0: they are all */
+    bool explain;
+};
+
 /* Checks the arguments and allocates. */
 static enum engram_status prepare(const struct engram_set *base, const char *what,
-                                  int64_t first_row, int64_t sample_of,
+                                  int64_t first_row, const struct role *role,
                                   const struct engram_search_options *options,
                                   struct engram_prepared **prepared)
 {
@@ -333,8 +366,9 @@ static enum engram_status prepare(const struct engram_set *base, const char *wha
     made->kernels = kernels;
     made->type = engram_work_type_of(set.dtype);
     made->rows = set.rows;
-    made->stands_for = sample_of > 0 ? sample_of : set.rows;
-    made->explain = sample_of > 0;
+    made->stands_for = role->sample_of > 0 ? role->sample_of : set.rows;
+    made->explain = role->explain;
+    made->model = role->model;
     made->dim = (size_t)set.dim;
     fenv_t saved;
     engram_fp_enter(&saved);
@@ -348,20 +382,48 @@ static enum engram_status prepare(const struct engram_set *base, const char *wha
     return ENGRAM_OK;
 }
 
+enum engram_status engram_prepare_like(const struct engram_prepared *model,
+                                       const struct engram_set *base, const char *what,
+                                       int64_t first_row,
+                                       const struct engram_search_options *options,
+                                       struct engram_prepared **prepared)
+{
+    const struct role role = {.model = model};
+    struct engram_search_options known = *options;
+    if (model != NULL) {
+        known.filter = model->choice.filter;
+    }
+    return prepare(base, what, first_row, &role, &known, prepared);
+}
+
 enum engram_status engram_prepare_named(const struct engram_set *base, const char *what,
                                         int64_t first_row,
                                         const struct engram_search_options *options,
                                         struct engram_prepared **prepared)
 {
-    return prepare(base, what, first_row, 0, options, prepared);
+    const struct role role = {.model = NULL};
+    return prepare(base, what, first_row, &role, options, prepared);
+}
+
+enum engram_status engram_prepare_model(const struct engram_set *sample, const char *what,
+                                        int64_t rows, const struct engram_search_options *options,
+                                        struct engram_prepared **model)
+{
+    const struct role role = {.sample_of = rows};
+    enum engram_status status = prepare(sample, what, 0, &role, options, model);
+    if (status == ENGRAM_OK) {
+        free_rows(*model);
+    }
+    return status;
 }
 
 enum engram_status engram_prepare_choice(const struct engram_set *sample, int64_t rows,
                                          const struct engram_search_options *options,
                                          struct engram_filter_choice *choice)
 {
+    const struct role role = {.sample_of = rows, .explain = true};
     struct engram_prepared *prepared = NULL;
-    enum engram_status status = prepare(sample, "sample", 0, rows, options, &prepared);
+    enum engram_status status = prepare(sample, "sample", 0, &role, options, &prepared);
     if (status == ENGRAM_OK) {
         *choice = prepared->choice;
     }
@@ -381,11 +443,9 @@ void engram_prepared_free(struct engram_prepared *prepared)
     if (prepared == NULL) {
         return;
     }
+    free_rows(prepared);
     engram_f32_pack_free(&prepared->f32);
     engram_int_pack_free(&prepared->codes);
     engram_bit_pack_free(&prepared->bits);
-    engram_pages_free(prepared->owned, prepared->owned_bytes);
-    free(prepared->self_products);
-    free(prepared->live);
     free(prepared);
 }

@@ -25,7 +25,8 @@ struct engram_int_pack {
     size_t panel_count;
     size_t dim; /* of a coded row: that of the set, or axes.count + 1 */
     size_t groups;
-    bool prefix; /* rows are coded by way of the axes */
+    bool prefix;   /* rows are coded by way of the axes */
+    bool borrowed; /* the axes are the model's */
     struct engram_axes axes;
     struct engram_int_head *heads; /* [panel_count] */
     float *bias;                   /* [panel_count][kernels->int_rows] */
@@ -46,7 +47,9 @@ struct engram_prepared {
     int64_t rows;
     int64_t stands_for; /* rows of which these are a sample; `rows`, where they are all */
     size_t dim;
-    bool explain; /* estimates are wanted also where they change nothing */
+    bool explain;                        /* estimates are wanted also where they change nothing */
+    const struct engram_prepared *model; /* whose choices are taken over; NULL */
+    double largest;                      /* magnitude over the finite rows */
     struct engram_filter_choice choice;
     struct engram_base_rows view; /* the caller's memory or `owned` */
     void *owned;
@@ -80,6 +83,20 @@ enum engram_status engram_prepare_named(const struct engram_set *base, const cha
                                         const struct engram_search_options *options,
                                         struct engram_prepared **prepared);
 
+/* A sample of the rows of a base that comes in parts. engram_prepare_like prepares the parts with
+ * the filter, the axes and the means of the model, which are right for any rows: they are found
+ * once. The model keeps nothing of the rows, cannot be searched, and has to outlive what is made
+ * like it; with `model` NULL it is engram_prepare_named.
+ */
+enum engram_status engram_prepare_model(const struct engram_set *sample, const char *what,
+                                        int64_t rows, const struct engram_search_options *options,
+                                        struct engram_prepared **model);
+enum engram_status engram_prepare_like(const struct engram_prepared *model,
+                                       const struct engram_set *base, const char *what,
+                                       int64_t first_row,
+                                       const struct engram_search_options *options,
+                                       struct engram_prepared **prepared);
+
 /* The choice that engram_prepare would make for `rows` rows of which `sample` is a sample spread
  * evenly: by the same steps, but estimates are made also where they could not change it. */
 enum engram_status engram_prepare_choice(const struct engram_set *sample, int64_t rows,
@@ -99,6 +116,10 @@ size_t engram_f32_pack_bytes(const struct engram_kernels *kernels, enum engram_m
 enum engram_status engram_f32_pack_make(struct engram_prepared *prepared, double largest, int team,
                                         const struct engram_log *log);
 void engram_f32_pack_free(struct engram_f32_pack *pack);
+
+/* A mean of rows to subtract from all: the model's, if there is one. `*largest` is brought up to
+ * what covers it. NULL when memory fails. */
+double *engram_prepared_mean(const struct engram_prepared *prepared, double *largest);
 
 /* pack_int.c: likewise for prepared->codes, by way of principal axes where the options' filter is
  * PREFIX, or AUTO and a sample says that it pays. */

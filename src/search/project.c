@@ -1,6 +1,7 @@
 #include "search/project.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "search/prepared.h"
 
@@ -99,5 +100,22 @@ double *engram_sample_mean(const struct engram_prepared *prepared,
         mean = NULL;
     }
     free(row);
+    return mean;
+}
+
+double *engram_prepared_mean(const struct engram_prepared *prepared, double *largest)
+{
+    const struct engram_prepared *model = prepared->model;
+    const double *known = model == NULL               ? NULL
+                          : model->codes.mean != NULL ? model->codes.mean
+                                                      : model->f32.mean;
+    if (known == NULL) {
+        return engram_sample_mean(prepared, NULL);
+    }
+    *largest = model->largest > *largest ? model->largest : *largest;
+    double *mean = calloc(prepared->dim + 1, sizeof *mean);
+    if (mean != NULL) {
+        memcpy(mean, known, prepared->dim * sizeof *mean);
+    }
     return mean;
 }
