@@ -40,6 +40,15 @@ void *engram_pages_alloc(size_t size)
     return pages;
 }
 
+void engram_pages_shrink(void *pages, size_t size, size_t smaller)
+{
+    size_t keep = page_rounded(smaller);
+    size_t length = page_rounded(size);
+    if (keep < length) {
+        (void)munmap((char *)pages + keep, length - keep);
+    }
+}
+
 void engram_pages_free(void *pages, size_t size)
 {
     if (pages != NULL) {

@@ -8,6 +8,9 @@
 /* `size` bytes of zeros, or NULL (errno set). Size 0 gives one page. */
 void *engram_pages_alloc(size_t size);
 
+/* Gives back all but the first `smaller` bytes; `size` from then on is `smaller`. */
+void engram_pages_shrink(void *pages, size_t size, size_t smaller);
+
 /* `size` must be the size given to engram_pages_alloc; NULL is allowed. */
 void engram_pages_free(void *pages, size_t size);
 

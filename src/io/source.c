@@ -16,9 +16,6 @@
 #include "io/memory.h"
 #include "io/source_internal.h"
 
-/* One of the limits of struct engram_set. */
-#define ROW_LIMIT (((int64_t)1 << 31) - 64)
-
 enum engram_dtype engram_source_dtype(const struct engram_dataset_info *dataset)
 {
     switch (dataset->dtype) {
@@ -71,7 +68,7 @@ void engram_source_report(const struct engram_source *source, int64_t row)
 {
     const struct engram_source_options *options = &source->options;
 
-    if (options->progress != NULL) {
+    if (options->progress != NULL && !source->in_background) {
         options->progress(options->progress_context, (uint64_t)(row - options->first),
                           (uint64_t)(options->last - options->first));
     }
@@ -126,6 +123,8 @@ static enum engram_status open_source(const struct engram_source_options *option
                            options->path);
     }
     opened->options = *options;
+    opened->log = options->log;
+    opened->options.log = (struct engram_log){engram_source_log, opened};
     opened->file = opened->dataset = opened->file_space = opened->memory_type = -1;
     opened->fd = -1;
     opened->path = strdup(options->path);
@@ -161,8 +160,7 @@ enum engram_status engram_source_open(const struct engram_source_options *option
     return open_source(options, converted ? engram_parts_prepare : engram_source_prepare, source);
 }
 
-/* Bytes of the buffers that reading slabs of `rows` rows takes and that are not there yet. */
-static size_t missing_buffers(const struct engram_source *source, int64_t rows)
+size_t engram_source_missing_buffers(const struct engram_source *source, int64_t rows)
 {
     switch (source->way) {
     case ENGRAM_WAY_PARTS:
@@ -178,7 +176,7 @@ static size_t missing_buffers(const struct engram_source *source, int64_t rows)
     }
 }
 
-static enum engram_status allocate_buffers(struct engram_source *source, size_t bytes)
+enum engram_status engram_source_allocate_buffers(struct engram_source *source, size_t bytes)
 {
     if (bytes == 0) {
         return ENGRAM_OK;
@@ -192,50 +190,6 @@ static enum engram_status allocate_buffers(struct engram_source *source, size_t 
                     strerror(errno));
     }
     source->stage_bytes = bytes;
-    return ENGRAM_OK;
-}
-
-/* Zeroed memory for one slab, each page first touched by the thread that a static split over rows
- * gives it to. */
-static enum engram_status allocate(struct engram_source *source, int64_t rows)
-{
-    size_t bytes = 0;
-    size_t all = 0;
-
-    if (!engram_size_mul((size_t)rows, source->row_bytes, &bytes) || bytes > PTRDIFF_MAX) {
-        bytes = PTRDIFF_MAX;
-    }
-    if (source->slab != NULL && source->slab_bytes >= bytes) {
-        return ENGRAM_OK;
-    }
-    engram_pages_free(source->slab, source->slab_bytes);
-    source->slab = NULL;
-    size_t available = engram_memory_available();
-    size_t buffers = missing_buffers(source, rows);
-    if (!engram_size_add(bytes, buffers, &all) || all > available) {
-        return FAIL(source, ENGRAM_ERR_RESOURCE,
-                    "rows %lld to %lld need %zu bytes of memory and %zu are available",
-                    (long long)source->next, (long long)(source->next + rows), all, available);
-    }
-    source->slab = engram_pages_alloc(bytes);
-    if (source->slab == NULL) {
-        return FAIL(source, ENGRAM_ERR_RESOURCE, "%zu bytes cannot be allocated (%s)", bytes,
-                    strerror(errno));
-    }
-    source->slab_bytes = bytes;
-    enum engram_status status = allocate_buffers(source, buffers);
-    if (status != ENGRAM_OK) {
-        return status;
-    }
-    long page = sysconf(_SC_PAGESIZE);
-    size_t grain = page > 0 ? (size_t)page : 4096;
-    int64_t pages = (int64_t)(bytes / grain);
-    char *memory = source->slab;
-    int threads = engram_source_threads(source);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < pages; i++) {
-        memory[(size_t)i * grain] = 0;
-    }
     return ENGRAM_OK;
 }
 
@@ -267,7 +221,8 @@ static enum engram_status read_pieces(struct engram_source *source, int64_t firs
     return ENGRAM_OK;
 }
 
-static enum engram_status fill(struct engram_source *source, int64_t first, int64_t rows, void *to)
+enum engram_status engram_source_fill(struct engram_source *source, int64_t first, int64_t rows,
+                                      void *to)
 {
     ENGRAM_H5_QUIET;
     enum engram_status status;
@@ -288,7 +243,8 @@ enum engram_status engram_source_read(struct engram_source *source, int64_t firs
                                       void *to)
 {
     /* Enough for whatever is read next. */
-    size_t buffers = missing_buffers(source, source->options.last - source->options.first);
+    size_t buffers =
+        engram_source_missing_buffers(source, source->options.last - source->options.first);
     size_t available = engram_memory_available();
 
     if (rows == 0 || source->dim == 0) {
@@ -298,8 +254,8 @@ enum engram_status engram_source_read(struct engram_source *source, int64_t firs
         return FAIL(source, ENGRAM_ERR_RESOURCE,
                     "reading needs %zu bytes of memory and %zu are available", buffers, available);
     }
-    enum engram_status status = allocate_buffers(source, buffers);
-    return status == ENGRAM_OK ? fill(source, first, rows, to) : status;
+    enum engram_status status = engram_source_allocate_buffers(source, buffers);
+    return status == ENGRAM_OK ? engram_source_fill(source, first, rows, to) : status;
 }
 
 bool engram_source_extent(const struct engram_source *source, uint64_t *offset, uint64_t *bytes)
@@ -311,61 +267,6 @@ bool engram_source_extent(const struct engram_source *source, uint64_t *offset, 
     *offset = source->offset + (uint64_t)source->options.first * row;
     *bytes = (uint64_t)(source->options.last - source->options.first) * row;
     return true;
-}
-
-/* Rows of the next slab. */
-static int64_t next_rows(const struct engram_source *source)
-{
-    int64_t left = source->options.last - source->next;
-    int64_t wanted = source->options.slab_rows < 1 ? 1 : source->options.slab_rows;
-
-    if (wanted < left) {
-        wanted = (wanted + ENGRAM_ROW_GRAIN - 1) / ENGRAM_ROW_GRAIN * ENGRAM_ROW_GRAIN;
-    }
-    return wanted < left ? wanted : left;
-}
-
-enum engram_status engram_source_next(struct engram_source *source, struct engram_slab *slab)
-{
-    int64_t rows = next_rows(source);
-
-    *slab = (struct engram_slab){.first_row = source->next};
-    slab->set.dtype = source->slab_dtype;
-    slab->set.dim = source->dim;
-    slab->set.stride = source->row_bytes;
-    if (rows == 0) {
-        return ENGRAM_OK;
-    }
-    if (rows > ROW_LIMIT) {
-        return FAIL(source, ENGRAM_ERR_RESOURCE, "%lld rows at once; the limit is %lld",
-                    (long long)rows, (long long)ROW_LIMIT);
-    }
-    enum engram_status status = allocate(source, rows);
-    if (status == ENGRAM_OK && source->dim > 0) {
-        status = fill(source, source->next, rows, source->slab);
-    }
-    if (status != ENGRAM_OK) {
-        return status;
-    }
-    source->next += rows;
-    slab->set.data = source->slab;
-    slab->set.rows = rows;
-    return ENGRAM_OK;
-}
-
-void engram_source_rewind(struct engram_source *source)
-{
-    source->next = source->options.first;
-}
-
-void *engram_source_take(struct engram_source *source, size_t *bytes)
-{
-    void *slab = source->slab;
-
-    *bytes = source->slab_bytes;
-    source->slab = NULL;
-    source->slab_bytes = 0;
-    return slab;
 }
 
 static void close_handles(struct engram_source *source)
@@ -383,7 +284,9 @@ void engram_source_close(struct engram_source *source)
     if (source == NULL) {
         return;
     }
+    engram_readahead_free(source->thread);
     engram_pages_free(source->slab, source->slab_bytes);
+    engram_pages_free(source->ahead.slab, source->ahead.bytes);
     engram_pages_free(source->stage, source->stage_bytes);
     engram_chunks_free(source->chunks);
     engram_source_close(source->part);

@@ -63,8 +63,22 @@ enum engram_status engram_source_open(const struct engram_source_options *option
  * A failed read names file, dataset and rows. */
 enum engram_status engram_source_next(struct engram_source *source, struct engram_slab *slab);
 
+/* Begins to read the next slab in a thread of its own, with as many threads more for unpacking as
+ * `threads` says; engram_source_next then waits for it, and has its errors. The slab in use stays
+ * as it is. Until then nothing else may call HDF5. Takes the memory of a second slab; does nothing
+ * where that, or threads, cannot be had, and before the first slab was read. */
+void engram_source_start(struct engram_source *source);
+
+/* The next slab is the one that starts with this row; slabs lie where those from the first row on
+ * do. What was read ahead, if it is another one, is waited for and dropped. */
+void engram_source_seek(struct engram_source *source, int64_t row);
+
 /* The next slab is the first one again. */
 void engram_source_rewind(struct engram_source *source);
+
+/* Slabs have fewer rows than options.slab_rows from now on, and take less memory: of the slab in
+ * use, too, only so many rows stay. To be called before anything is read ahead. */
+void engram_source_limit(struct engram_source *source, int64_t slab_rows);
 
 /* Hands the last slab's memory over to the caller, who frees it with engram_pages_free(data,
  * *bytes). */

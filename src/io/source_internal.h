@@ -1,5 +1,5 @@
-/* What the files that read rows share: source.c (slabs), source_open.c (what the dataset is and how
- * it is read), source_h5.c, contiguous.c and chunks.c (the ways to read). */
+/* What the files that read rows share: source.c (slabs), source_slab.c, source_open.c (what the
+ * dataset is and how it is read), source_h5.c, contiguous.c and chunks.c (the ways to read). */
 #ifndef ENGRAM_IO_SOURCE_INTERNAL_H
 #define ENGRAM_IO_SOURCE_INTERNAL_H
 
@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "io/h5type.h"
+#include "io/readahead.h"
 #include "io/source.h"
 #include "io/unfilter.h"
 #include "io/widen.h"
@@ -24,8 +25,24 @@ enum engram_source_way {
     ENGRAM_WAY_ITEMS       /* a dataset for each row: where they lie, pread by all threads */
 };
 
+/* A slab that is read while the last one is still in use. */
+struct engram_ahead {
+    int64_t first;
+    int64_t rows;
+    void *slab;
+    size_t bytes;
+    enum engram_status status;
+    enum engram_log_level level;
+    char message[1024]; /* to be told by the calling thread; "": none */
+    bool refused;       /* it was tried to get memory and threads for it */
+};
+
 struct engram_source {
-    struct engram_source_options options;
+    struct engram_source_options options; /* its log is engram_source_log */
+    struct engram_log log;                /* the caller's */
+    struct engram_readahead *thread;      /* NULL: none */
+    struct engram_ahead ahead;
+    bool in_background; /* the thread is reading: written by the caller while it is idle */
     char *path;
     char *name;                       /* of the dataset */
     const char *member;               /* in `name`: the member that is read; NULL */
@@ -68,6 +85,17 @@ struct engram_source {
 #define ENGRAM_SOURCE_FAIL(source, status, format, ...)                                            \
     engram_fail(&(source)->options.log, status, "%s: %s: " format, (source)->path, (source)->name, \
                 __VA_ARGS__)
+
+/* Hands on what is said while rows are read; keeps it while that is in the background. */
+void engram_source_log(void *context, enum engram_log_level level, const char *message);
+
+/* Bytes of the buffers that reading slabs of `rows` rows takes and that are not there yet. */
+size_t engram_source_missing_buffers(const struct engram_source *source, int64_t rows);
+enum engram_status engram_source_allocate_buffers(struct engram_source *source, size_t bytes);
+
+/* Reads rows [first, first + rows) to `to`, with buffers that are there. */
+enum engram_status engram_source_fill(struct engram_source *source, int64_t first, int64_t rows,
+                                      void *to);
 
 /* A failed HDF5 call, with HDF5's own message. */
 enum engram_status engram_source_h5_failure(const struct engram_source *source, const char *what);
