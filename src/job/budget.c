@@ -103,20 +103,61 @@ static uint64_t smallest(const struct engram_demand *demand, const struct engram
     return at_least(need, engram_saturating_add(demand->fixed, demand->packing));
 }
 
-/* The base in slabs: each slab of queries reads it once, so those are as large as can be. */
+/* As many slabs as `rows` at a time make, all of the same size, in multiples of `step`. */
+static uint64_t evenly(uint64_t all, uint64_t rows, uint64_t step)
+{
+    uint64_t count = (all + rows - 1) / rows;
+    uint64_t even = ((all + count - 1) / count + step - 1) / step * step;
+    return at_most(even, rows);
+}
+
+/* Slabs begin on a grain, and where they can, with a chunk, which otherwise is unpacked twice. */
+static uint64_t slab_step(const struct engram_demand *demand, uint64_t rows)
+{
+    uint64_t step = ENGRAM_ROW_GRAIN; /* a power of two */
+    uint64_t odd = demand->base_chunk;
+    while (odd > 0 && odd % 2 == 0 && step % 2 == 0) {
+        odd /= 2;
+        step /= 2;
+    }
+    step = engram_saturating_mul(odd > 0 ? odd : 1, ENGRAM_ROW_GRAIN);
+    return step <= rows ? step : ENGRAM_ROW_GRAIN;
+}
+
+/* Base rows of a slab in so many bytes, of the whole grains that others than the last have. */
+static uint64_t base_rows_in(const struct engram_demand *demand, const struct engram_plan *plan,
+                             uint64_t bytes, uint64_t each)
+{
+    uint64_t rows = at_least(whole_grains(fitting(bytes, each)), ENGRAM_ROW_GRAIN);
+    uint64_t half = whole_grains(plan->base_rows / 2 + ENGRAM_ROW_GRAIN);
+    rows = at_most(rows, at_least(half, ENGRAM_ROW_GRAIN)); /* it did not fit whole */
+    uint64_t step = slab_step(demand, rows);
+    return evenly(plan->base_rows, rows / step * step, step);
+}
+
+/* The base in slabs. Each slab of queries reads and packs the base once, and each slab of the base
+ * packs those queries once, which is cheaper: queries get two thirds. */
 static void divide_both(const struct engram_demand *demand, uint64_t bytes,
                         struct engram_plan *plan)
 {
     uint64_t least = engram_saturating_mul(ENGRAM_ROW_GRAIN, demand->base_row);
-    uint64_t base_bytes = at_least(bytes / 4, at_most(least, bytes));
+    uint64_t base_bytes = at_least(bytes / 3, at_most(least, bytes));
     uint64_t queries = whole_grains(fitting(bytes - base_bytes, demand->query_row));
     queries = at_least(at_most(queries, plan->query_rows), ENGRAM_ROW_GRAIN);
+    queries = evenly(at_least(plan->query_rows, 1), queries, ENGRAM_ROW_GRAIN);
     uint64_t query_bytes =
         engram_saturating_mul(at_most(queries, plan->query_rows), demand->query_row);
     base_bytes = bytes > query_bytes ? bytes - query_bytes : 0;
-    uint64_t rows = at_least(whole_grains(fitting(base_bytes, demand->base_row)), ENGRAM_ROW_GRAIN);
+    uint64_t most = engram_saturating_add(demand->base_row, demand->ahead_row);
+    plan->read_ahead = engram_saturating_mul(ENGRAM_ROW_GRAIN, most) <= base_bytes;
+    uint64_t ahead = plan->read_ahead ? demand->ahead_row : 0;
     plan->query_slab_rows = slab_of(queries, plan->query_rows);
-    plan->base_slab_rows = slab_of(rows, plan->base_rows);
+    plan->base_slab_rows = slab_of(
+        base_rows_in(demand, plan, base_bytes, engram_saturating_add(demand->base_lean, ahead)),
+        plan->base_rows);
+    plan->base_slab_least = slab_of(
+        base_rows_in(demand, plan, base_bytes, engram_saturating_add(demand->base_row, ahead)),
+        plan->base_rows);
 }
 
 static void divide_rows(const struct engram_demand *demand, uint64_t bytes,
@@ -126,7 +167,9 @@ static void divide_rows(const struct engram_demand *demand, uint64_t bytes,
     uint64_t least =
         engram_saturating_mul(at_most(plan->query_rows, ENGRAM_ROW_GRAIN), demand->query_row);
     plan->base_slab_rows = INT64_MAX;
+    plan->base_slab_least = INT64_MAX;
     plan->query_slab_rows = INT64_MAX;
+    plan->read_ahead = false;
     if (demand->shared && base <= bytes) {
         return;
     }
@@ -157,12 +200,15 @@ static uint64_t unit_of(uint64_t queries)
     return unit;
 }
 
-/* Slabs of queries are whole units. */
+/* Slabs of queries are whole units, all of a size where one would not do. */
 static void fit_units(struct engram_plan *plan, uint64_t unit)
 {
     uint64_t slab = (uint64_t)plan->query_slab_rows;
     if (plan->query_slab_rows != INT64_MAX) {
         unit = at_most(unit, slab);
+        if (unit >= ENGRAM_ROW_GRAIN) {
+            unit = whole_grains(slab / ((slab + unit - 1) / unit));
+        }
         plan->query_slab_rows = (int64_t)(slab / unit * unit);
     }
     plan->unit_queries = (int64_t)unit;
@@ -186,9 +232,12 @@ void engram_budget_divide(const struct engram_demand *demand, struct engram_plan
     fixed = engram_saturating_add(engram_saturating_add(fixed, plan->reading_bytes), state);
     divide_rows(demand, budget > fixed ? budget - fixed : 0, plan);
     fit_units(plan, unit);
-    bool borrowed = demand->shared && plan->base_slab_rows == INT64_MAX;
-    plan->need_bytes = engram_saturating_add(
-        fixed, slab_bytes(plan->base_slab_rows, plan->base_rows, demand->base_row));
+    bool whole = plan->base_slab_rows == INT64_MAX;
+    bool borrowed = demand->shared && whole;
+    uint64_t each = whole ? demand->base_row : demand->base_lean;
+    each = engram_saturating_add(each, plan->read_ahead ? demand->ahead_row : 0);
+    plan->need_bytes =
+        engram_saturating_add(fixed, slab_bytes(plan->base_slab_rows, plan->base_rows, each));
     if (!borrowed) {
         plan->need_bytes = engram_saturating_add(
             plan->need_bytes,

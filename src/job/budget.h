@@ -18,7 +18,10 @@ struct engram_demand {
     uint64_t packing;     /* to compress answers, once the slabs are gone */
     uint64_t reading;     /* the least that buffers for reading can do with .. */
     uint64_t stored;      /* .. and what they will hold at the most */
-    uint64_t base_row;    /* a base row in memory: stored, packed, its norms */
+    uint64_t base_row;    /* a base row in memory: stored, packed, its norms; at the most .. */
+    uint64_t base_lean;   /* .. and where a look at the data chooses the smallest copy */
+    uint64_t ahead_row;   /* a base row that is read ahead */
+    uint64_t base_chunk;  /* base rows that are stored as one; 1: each on its own */
     uint64_t query_row;   /* a query in memory */
     uint64_t query_state; /* what a search keeps for each query of a unit */
     bool shared;          /* the queries are the rows of the base, if that is whole */

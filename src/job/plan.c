@@ -33,31 +33,40 @@ static uint64_t set_rows(const struct engram_set_ref *set)
     return (uint64_t)(set->last - set->first);
 }
 
-/* A row's share of the filter's copy, norms and flags. Where a look at the data will choose the
- * filter, the largest. */
-static uint64_t packed_row_bytes(const struct engram_inputs *inputs, const struct engram_plan *plan,
-                                 const struct engram_kernels *kernels)
+/* A row's share of a filter's copy, norms and flags. */
+static uint64_t packed_row_bytes(const struct engram_inputs *inputs, enum engram_filter filter,
+                                 int64_t dim, const struct engram_kernels *kernels)
 {
-    const bool open = plan->open_filter;
     const int64_t rows = ENGRAM_ROW_GRAIN;
-    size_t most = 0;
-    if (plan->dim <= ENGRAM_DIM_MAX) {
-        if (plan->filter == ENGRAM_FILTER_F32 || (open && plan->filter == ENGRAM_FILTER_INT)) {
-            most = engram_f32_pack_bytes(kernels, inputs->metric, rows, plan->dim);
-        }
-        if (plan->filter == ENGRAM_FILTER_BITS) {
-            most = engram_bit_pack_bytes(kernels, rows, plan->dim);
-        }
-        if (plan->filter == ENGRAM_FILTER_INT) {
-            size_t bytes = engram_int_pack_bytes(kernels, rows, plan->dim);
-            most = bytes > most ? bytes : most;
-        }
-        if (plan->filter == ENGRAM_FILTER_PREFIX) {
-            size_t bytes = engram_prefix_pack_bytes(kernels, rows, plan->dim);
-            most = bytes > most ? bytes : most;
-        }
+    size_t bytes = 0;
+    if (dim <= ENGRAM_DIM_MAX && filter == ENGRAM_FILTER_F32) {
+        bytes = engram_f32_pack_bytes(kernels, inputs->metric, rows, dim);
+    } else if (dim <= ENGRAM_DIM_MAX && filter == ENGRAM_FILTER_BITS) {
+        bytes = engram_bit_pack_bytes(kernels, rows, dim);
+    } else if (dim <= ENGRAM_DIM_MAX && filter == ENGRAM_FILTER_INT) {
+        bytes = engram_int_pack_bytes(kernels, rows, dim);
+    } else if (dim <= ENGRAM_DIM_MAX && filter == ENGRAM_FILTER_PREFIX) {
+        bytes = engram_prefix_pack_bytes(kernels, rows, dim);
     }
-    return most / (size_t)rows + sizeof(double) + 1;
+    return bytes / (size_t)rows + sizeof(double) + 1;
+}
+
+/* Where a look at the data will choose between the integer filters and the float32 filter: what the
+ * largest copy takes, or the smallest that is sure to do. */
+static uint64_t most_packed(const struct engram_inputs *inputs, const struct engram_plan *plan,
+                            const struct engram_kernels *kernels)
+{
+    uint64_t own = packed_row_bytes(inputs, plan->filter, plan->dim, kernels);
+    uint64_t f32 = packed_row_bytes(inputs, ENGRAM_FILTER_F32, plan->dim, kernels);
+    return plan->open_filter && plan->filter == ENGRAM_FILTER_INT && f32 > own ? f32 : own;
+}
+
+static uint64_t least_packed(const struct engram_inputs *inputs, const struct engram_plan *plan,
+                             const struct engram_kernels *kernels)
+{
+    uint64_t own = packed_row_bytes(inputs, plan->filter, plan->dim, kernels);
+    uint64_t prefix = packed_row_bytes(inputs, ENGRAM_FILTER_PREFIX, plan->dim, kernels);
+    return plan->open_filter && plan->filter == ENGRAM_FILTER_INT && prefix > own ? prefix : own;
 }
 
 /* Answers that a search keeps of a query. */
@@ -124,6 +133,29 @@ static uint64_t packing_bytes(const struct engram_inputs *inputs,
                                  row > BLOCK_MIN ? row : BLOCK_MIN);
 }
 
+/* Bytes of a row of a set in memory. */
+static uint64_t row_bytes(const struct engram_set_ref *set)
+{
+    return engram_row_bytes(engram_source_dtype(set->dataset), set->dataset->dims[1]);
+}
+
+static uint64_t chunk_rows(const struct engram_dataset_info *dataset)
+{
+    bool chunked = dataset->storage == ENGRAM_STORAGE_CHUNKED && dataset->chunk[0] > 1;
+    return chunked ? (uint64_t)dataset->chunk[0] : 1;
+}
+
+/* The most that buffers for reading a set are of use for: what lies in the file as one run is read
+ * to where it belongs, or by small blocks. */
+static uint64_t reading_most(const struct engram_set_ref *set, uint64_t rows, int threads)
+{
+    const struct engram_dataset_info *dataset = set->dataset;
+    if (dataset->storage == ENGRAM_STORAGE_CONTIGUOUS) {
+        return engram_saturating_mul((uint64_t)threads + 1, (uint64_t)1 << 20);
+    }
+    return engram_saturating_mul(rows, row_bytes(set));
+}
+
 /* The least that reading a set takes: a few of its chunks, packed and unpacked. */
 static uint64_t reading_bytes(const struct engram_set_ref *set)
 {
@@ -140,12 +172,6 @@ static uint64_t reading_bytes(const struct engram_set_ref *set)
 static uint64_t id_bytes(const struct engram_set_ref *set)
 {
     return set->ids == NULL ? 0 : engram_saturating_mul((uint64_t)set->dataset->dims[0], ID_BYTES);
-}
-
-/* Bytes of a row of a set in memory. */
-static uint64_t row_bytes(const struct engram_set_ref *set)
-{
-    return engram_row_bytes(engram_source_dtype(set->dataset), set->dataset->dims[1]);
 }
 
 static struct engram_demand demand_of(const struct engram_inputs *inputs,
@@ -165,10 +191,13 @@ static struct engram_demand demand_of(const struct engram_inputs *inputs,
         .block_most = engram_plan_spools(inputs) || is_matrix(inputs) ? BLOCK_MOST : 0,
         .packing = packing_bytes(inputs, options, plan),
         .reading = reading_bytes(&inputs->base),
-        .stored = engram_saturating_add(
-            engram_saturating_mul(plan->base_rows, row_bytes(&inputs->base)),
-            engram_saturating_mul(plan->query_rows, row_bytes(&inputs->queries))),
+        .stored =
+            engram_saturating_add(reading_most(&inputs->base, plan->base_rows, plan->threads),
+                                  reading_most(&inputs->queries, plan->query_rows, plan->threads)),
         .base_row = row_bytes(&inputs->base),
+        .base_lean = row_bytes(&inputs->base),
+        .ahead_row = row_bytes(&inputs->base),
+        .base_chunk = chunk_rows(inputs->base.dataset),
         .query_row = row_bytes(&inputs->queries),
         .query_state =
             keeps ? engram_saturating_mul(kept(inputs, plan), 2 * sizeof(struct engram_hit))
@@ -183,7 +212,9 @@ static struct engram_demand demand_of(const struct engram_inputs *inputs,
     }
     if (!pairwise) {
         demand.base_row =
-            engram_saturating_add(demand.base_row, packed_row_bytes(inputs, plan, kernels));
+            engram_saturating_add(demand.base_row, most_packed(inputs, plan, kernels));
+        demand.base_lean =
+            engram_saturating_add(demand.base_lean, least_packed(inputs, plan, kernels));
     }
     return demand;
 }
@@ -202,8 +233,9 @@ static void divide(const struct engram_inputs *inputs, const struct engram_job_o
         engram_saturating_mul(plan->base_rows, demand.base_row - row_bytes(&inputs->base));
     if (inputs->answer == ENGRAM_ANSWER_DENSE) {
         /* The block has room for one value of every row of the slab at least. */
-        demand.base_row = engram_saturating_add(demand.base_row,
-                                                inputs->float64 ? sizeof(double) : sizeof(float));
+        uint64_t cell = inputs->float64 ? sizeof(double) : sizeof(float);
+        demand.base_row = engram_saturating_add(demand.base_row, cell);
+        demand.base_lean = engram_saturating_add(demand.base_lean, cell);
     }
     engram_budget_divide(&demand, plan);
     plan->answer_bytes =

@@ -24,7 +24,9 @@ struct engram_plan {
     enum engram_filter filter;
     bool open_filter;        /* a look at the data may choose another one */
     int64_t base_slab_rows;  /* base rows in memory at a time; INT64_MAX: all */
+    int64_t base_slab_least; /* where a look at the data chooses the largest of the copies */
     int64_t query_slab_rows; /* likewise */
+    bool read_ahead;         /* the next slab of the base is read while one is searched */
     int64_t unit_queries;    /* queries that are searched at a time */
     uint64_t pairs;
     double gflop; /* 2 x pairs x dim, in 10^9 */
