@@ -137,7 +137,7 @@ static bool within(const struct engram_cells_place *place, uint64_t row, uint64_
 }
 
 enum engram_status engram_cells_write(struct engram_cells *cells, uint64_t row, uint64_t count,
-                                      uint64_t first, size_t bytes, const void *data)
+                                      uint64_t first, size_t bytes, const void *data, size_t stride)
 {
     const struct engram_cells_place *place = &cells->place;
     const unsigned char *from = data;
@@ -148,14 +148,14 @@ enum engram_status engram_cells_write(struct engram_cells *cells, uint64_t row, 
         return engram_fail(&cells->log, ENGRAM_ERR_INTERNAL, "%s: cells outside the matrix",
                            cells->file.shown);
     }
-    if (bytes == place->row_bytes) {
+    if (bytes == place->row_bytes && bytes == stride) {
         if (!engram_write_at(cells->file.fd, data, (size_t)count * bytes, (off_t)start)) {
             return write_failure(cells);
         }
         count = 0;
     }
     for (uint64_t r = 0; r < count; r++) {
-        if (!engram_write_at(cells->file.fd, from + (size_t)r * bytes, bytes,
+        if (!engram_write_at(cells->file.fd, from + (size_t)r * stride, bytes,
                              (off_t)(start + r * place->row_bytes))) {
             return write_failure(cells);
         }

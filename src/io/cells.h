@@ -51,9 +51,11 @@ enum engram_status engram_cells_open(const char *path, bool replace,
                                      const struct engram_log *log, struct engram_cells *cells,
                                      bool *found);
 
-/* Writes bytes [first, first + bytes) of each of `count` rows; `data` is dense. IO. */
+/* Writes bytes [first, first + bytes) of each of `count` rows, which are `stride` bytes apart in
+ * `data`. IO. */
 enum engram_status engram_cells_write(struct engram_cells *cells, uint64_t row, uint64_t count,
-                                      uint64_t first, size_t bytes, const void *data);
+                                      uint64_t first, size_t bytes, const void *data,
+                                      size_t stride);
 
 /* Writes `bytes` to the dataset at place.late_at[which]; none to one that is empty. IO. */
 enum engram_status engram_cells_write_late(struct engram_cells *cells, int which, const void *data,

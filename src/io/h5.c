@@ -105,7 +105,7 @@ const char *engram_h5_message(char *text, size_t size)
 {
     struct message message = {text, size};
 
-    snprintf(text, size, "unknown HDF5 error");
+    snprintf(text, size, ENGRAM_H5_NO_MESSAGE);
     (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, first_message, &message);
     for (char *c = text; *c != '\0'; c++) {
         if ((unsigned char)*c < ' ' || *c == 0x7f) {
@@ -122,7 +122,8 @@ enum engram_status engram_h5_check_version(const struct engram_log *log)
     unsigned release = 0;
 
     if (H5get_libversion(&major, &minor, &release) < 0) {
-        return engram_fail(log, ENGRAM_ERR_INTERNAL, "the HDF5 library cannot be initialised");
+        return engram_fail(log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory to initialise the HDF5 library");
     }
     if (major == H5_VERS_MAJOR && minor == H5_VERS_MINOR && release == H5_VERS_RELEASE) {
         return ENGRAM_OK;

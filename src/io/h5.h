@@ -27,8 +27,9 @@ void engram_h5_restore(struct engram_h5_printer *printer);
     __attribute__((cleanup(engram_h5_restore),                                                     \
                    unused)) struct engram_h5_printer engram_h5_quiet_ = engram_h5_silence()
 
-/* The innermost message of HDF5's current error stack, on one line; "unknown HDF5 error" without
+/* The innermost message of HDF5's current error stack, on one line; ENGRAM_H5_NO_MESSAGE without
  * one. To be fetched before any other HDF5 call: those clear the stack. Returns `text`. */
+#define ENGRAM_H5_NO_MESSAGE "unknown HDF5 error"
 const char *engram_h5_message(char *text, size_t size);
 
 /* The status that fits such a message when reading failed: RESOURCE (no memory), IO (the operating

@@ -66,10 +66,18 @@ static herr_t object_info(const struct scan *scan, hid_t location, const char *n
     return engram_h5_object_info(location, name, scan->link_access, type, key);
 }
 
-static void warn(struct scan *scan, const char *path, const char *message)
+/* An object that HDF5 cannot describe: what is wrong with it alone is no obstacle, 0; a failing
+ * disk or want of memory is, and so is a failure that HDF5 knows nothing of: -1. */
+static int unreadable(struct scan *scan, const char *path, const char *message)
 {
     struct engram_layout *layout = scan->layout;
+    enum engram_status status = engram_h5_read_status(message);
 
+    if (status != ENGRAM_ERR_DATA || strcmp(message, ENGRAM_H5_NO_MESSAGE) == 0) {
+        scan->status = engram_fail(scan->log, status, "%s: %s: cannot be described (%s)",
+                                   scan->file_path, path, message);
+        return -1;
+    }
     if (layout->unreadable[0] == '\0') {
         (void)snprintf(layout->unreadable, sizeof layout->unreadable,
                        "%.150s cannot be read (%.120s)", path, message);
@@ -80,6 +88,7 @@ static void warn(struct scan *scan, const char *path, const char *message)
                     "%s: %s: cannot be described and is ignored (%s)", scan->file_path, path,
                     message);
     }
+    return 0;
 }
 
 /* Grows an array that doubles; NULL without memory. */
@@ -192,9 +201,8 @@ static int add_dataset(struct scan *scan, const char *path, struct engram_seen *
     engram_seen_mark(&scan->seen, slot, key, info->path);
     ENGRAM_H5_HANDLE hid_t dataset = H5Dopen2(scan->file, path, scan->dataset_access);
     if (dataset < 0 || engram_h5_describe(dataset, info) < 0) {
-        warn(scan, path, engram_h5_message(message, sizeof message));
         info->content = ENGRAM_CONTENT_OTHER;
-        return 0;
+        return unreadable(scan, path, engram_h5_message(message, sizeof message));
     }
     return info->content == ENGRAM_CONTENT_OTHER && info->rank == 1
                ? add_members(scan, dataset, path)
@@ -246,8 +254,7 @@ static int visit_hard(struct scan *scan, hid_t group, const char *name)
     char message[200];
 
     if (object_info(scan, group, name, &type, &key) < 0) {
-        warn(scan, scan->path.text, engram_h5_message(message, sizeof message));
-        return 0;
+        return unreadable(scan, scan->path.text, engram_h5_message(message, sizeof message));
     }
     if (type == H5O_TYPE_DATASET) {
         return visit_dataset(scan, scan->path.text, &key);
@@ -323,8 +330,7 @@ static int visit_group(struct scan *scan, hid_t parent, const char *name,
                                        "%s: malformed HDF5 file (%s)", scan->file_path, message);
             return -1;
         }
-        warn(scan, scan->path.text, message);
-        return 0;
+        return unreadable(scan, scan->path.text, message);
     }
     return result;
 }

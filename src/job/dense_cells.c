@@ -104,7 +104,9 @@ static enum engram_status load(struct engram_job_state *job, struct engram_journ
 
 static enum engram_status save(struct engram_job_state *job, struct engram_journal *journal)
 {
-    (void)journal;
+    if (engram_journal_is_quiet(journal)) {
+        job->cells.log = (struct engram_log){NULL, NULL};
+    }
     /* Closed: it was synced before that. */
     return job->cells.file.shown == NULL || job->cells.file.fd < 0 ? ENGRAM_OK
                                                                    : engram_cells_sync(&job->cells);

@@ -313,6 +313,17 @@ static enum engram_lock lock_patiently(int fd)
     return lock;
 }
 
+/* The owner is written before the rest: whoever was killed in between left nothing. */
+static bool header_is_blank(int fd)
+{
+    unsigned char bytes[OWNER];
+    bool blank = engram_read_at(fd, bytes, sizeof bytes, 0);
+    for (size_t i = 0; blank && i < sizeof bytes; i++) {
+        blank = bytes[i] == 0;
+    }
+    return blank;
+}
+
 /* Opens and locks the file. `*fresh`: it is empty. */
 static enum engram_status acquire(struct engram_journal *journal, bool create, bool *fresh)
 {
@@ -349,7 +360,8 @@ static enum engram_status acquire(struct engram_journal *journal, bool create, b
                 engram_owner_lives(&owner, lock == ENGRAM_LOCK_HELD, ENGRAM_OWNER_SECONDS)) {
                 return busy(journal, &owner, true);
             }
-            *fresh = info.st_size < HEADER_BYTES;
+            *fresh = info.st_size < HEADER_BYTES ||
+                     (info.st_size == HEADER_BYTES && header_is_blank(journal->fd));
             return ENGRAM_OK;
         }
         (void)close(journal->fd);
@@ -380,7 +392,9 @@ static enum engram_status start(struct engram_journal *journal,
     journal->owner.committed = 0;
     engram_leftover_add(journal->path);
     if (ftruncate(journal->fd, 0) != 0 || !engram_journal_write_header(journal, journal->fd)) {
-        return engram_journal_failure(journal, "cannot be written");
+        status = engram_journal_failure(journal, "cannot be written");
+        (void)unlink(journal->path);
+        return status;
     }
     engram_journal_sync_folder(journal);
     return ENGRAM_OK;

@@ -88,6 +88,7 @@ enum engram_status engram_journal_commit(struct engram_journal *journal);
 
 /* From now on failures are not logged: the job failed already, and said so. */
 void engram_journal_quiet(struct engram_journal *journal);
+bool engram_journal_is_quiet(const struct engram_journal *journal);
 
 /* Refreshes the heartbeat; cheap enough for once a minute. */
 void engram_journal_beat(struct engram_journal *journal);

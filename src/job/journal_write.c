@@ -81,6 +81,11 @@ void engram_journal_quiet(struct engram_journal *journal)
     journal->log = (struct engram_log){0};
 }
 
+bool engram_journal_is_quiet(const struct engram_journal *journal)
+{
+    return journal->log.call == NULL;
+}
+
 void engram_journal_beat(struct engram_journal *journal)
 {
     (void)engram_journal_write_owner(journal, journal->fd);

@@ -39,15 +39,19 @@ static enum engram_status make_room(struct dense *dense, int64_t columns, int64_
     return ENGRAM_OK;
 }
 
-/* The queries of a unit against all of the prepared slab. */
+/* A unit, whose rows are in the prepared slab that begins at `first_row`. */
 static enum engram_status run_unit(struct dense *dense, const struct engram_prepared *prepared,
-                                   const struct engram_request *request,
+                                   int64_t first_row, struct engram_request *request,
                                    const struct engram_unit *unit)
 {
     struct engram_job_state *job = dense->job;
     const int64_t first = unit->queries[0] - job->queries.first_row;
     const int64_t count = unit->queries[1] - unit->queries[0];
+    const size_t skipped = (size_t)(unit->base[0] - first_row) * dense->cell;
+    const size_t columns = (size_t)(unit->base[1] - unit->base[0]);
     uint64_t start = engram_clock_ns();
+    request->rows[0] = unit->base[0] - first_row;
+    request->rows[1] = unit->base[1] - first_row;
     enum engram_status status = engram_unit_dense(prepared, &job->queries, first, first + count,
                                                   request, &dense->values, &job->report->search);
     uint64_t found = engram_clock_ns();
@@ -55,18 +59,18 @@ static enum engram_status run_unit(struct dense *dense, const struct engram_prep
     if (status != ENGRAM_OK) {
         return status;
     }
-    job->searching.before += (uint64_t)count * (uint64_t)prepared->rows;
+    job->searching.before += (uint64_t)count * columns;
     status = engram_cells_write(
         &job->cells, (uint64_t)(unit->queries[0] - job->inputs.queries.first), (uint64_t)count,
-        (uint64_t)(unit->base[0] - job->inputs.base.first) * dense->cell,
-        (size_t)prepared->rows * dense->cell, dense->values.data);
+        (uint64_t)(unit->base[0] - job->inputs.base.first) * dense->cell, columns * dense->cell,
+        (const unsigned char *)dense->values.data + skipped, dense->values.stride * dense->cell);
     job->report->write_seconds += (double)(engram_clock_ns() - found) * 1e-9;
     return status == ENGRAM_OK ? engram_units_finished(job, unit, false) : status;
 }
 
 /* What is not done of the queries in memory x a slab of the base. */
 static enum engram_status search_slab(struct dense *dense, const struct engram_prepared *prepared,
-                                      int64_t first_row, const struct engram_request *request)
+                                      int64_t first_row, struct engram_request *request)
 {
     struct engram_job_state *job = dense->job;
     const int64_t end = job->queries.first_row + job->queries.set.rows;
@@ -83,10 +87,7 @@ static enum engram_status search_slab(struct dense *dense, const struct engram_p
             .base = {first_row, first_row + prepared->rows}};
         struct engram_unit unit;
         while (status == ENGRAM_OK && engram_units_next(job, &within, false, &unit)) {
-            /* Where only some columns are left the others come out as they were. */
-            unit.base[0] = within.base[0];
-            unit.base[1] = within.base[1];
-            status = run_unit(dense, prepared, request, &unit);
+            status = run_unit(dense, prepared, first_row, request, &unit);
         }
     }
     return status;

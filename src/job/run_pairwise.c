@@ -97,7 +97,11 @@ enum engram_status engram_job_pairwise(struct engram_job_state *job)
     struct side sides[2] = {0};
     struct engram_values values = {.float32 = !job->inputs.float64,
                                    .similarity = job->inputs.similarity};
-    enum engram_status status = ENGRAM_OK;
+    /* Nothing is kept, but OUTPUT is ours until the end. */
+    enum engram_status status = engram_checkpoint_open(job, NULL);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
     values.data = calloc((size_t)job->report->query_count + 1,
                          values.float32 ? sizeof(float) : sizeof(double));
     if (values.data == NULL) {

@@ -103,5 +103,5 @@ enum engram_status engram_spooling_check_output(const struct engram_job_state *j
                        "%s: the result with %" PRIu64 " pairs needs %" PRIu64 " bytes, and %" PRIu64
                        " are free; free some space, write to another "
                        "disk, or narrow the threshold",
-                       job->folder, pairs, need, free_bytes);
+                       job->options->output, pairs, need, free_bytes);
 }

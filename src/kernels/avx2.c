@@ -251,15 +251,40 @@ INLINE __m256 add_float(enum engram_op op, __m256 sum, __m256 q, __m256 x)
     return _mm256_sub_ps(sum, _mm256_andnot_ps(_mm256_set1_ps(-0.0F), _mm256_sub_ps(q, x)));
 }
 
+/* The way through what is fetched ahead: a step with each coordinate. Steps are shorter than a
+ * cache line where many strips share the work, and the last may end behind it: prefetching never
+ * faults, whatever is there. */
+struct ahead {
+    uintptr_t at;
+    size_t step;
+};
+
+INLINE struct ahead start_ahead(const struct engram_f32_strip *args)
+{
+    size_t steps = args->panel_count * args->depth;
+    struct ahead ahead = {(uintptr_t)args->ahead, 0};
+    if (steps > 0) {
+        ahead.step = (args->ahead_bytes + steps - 1) / steps;
+    }
+    return ahead;
+}
+
+INLINE void fetch_ahead(struct ahead *ahead)
+{
+    _mm_prefetch((const char *)ahead->at, _MM_HINT_T1);
+    ahead->at += ahead->step;
+}
+
 /* The sums of one strip against one panel. */
 INLINE void float_sums(enum engram_op op, const float *strip, const float *panel, size_t depth,
-                       __m256 sums[QUERIES][2])
+                       struct ahead *ahead, __m256 sums[QUERIES][2])
 {
     for (size_t q = 0; q < QUERIES; q++) {
         sums[q][0] = _mm256_setzero_ps();
         sums[q][1] = _mm256_setzero_ps();
     }
     for (size_t k = 0; k < depth; k++) {
+        fetch_ahead(ahead);
         __m256 left = _mm256_load_ps(panel + k * ROWS);
         __m256 right = _mm256_load_ps(panel + k * ROWS + 8);
         for (size_t q = 0; q < QUERIES; q++) {
@@ -279,12 +304,14 @@ INLINE size_t float_tile(enum engram_op op, const struct engram_f32_strip *args,
     for (size_t q = 0; q < QUERIES; q++) {
         threshold[q] = _mm256_broadcast_ss(args->threshold + q);
     }
+    struct ahead ahead = start_ahead(args);
     for (size_t p = 0; p < args->panel_count; p++) {
         __m256 sums[QUERIES][2];
         unsigned masks[QUERIES];
         unsigned any = 0;
 
-        float_sums(op, args->strip, args->panels + p * args->depth * ROWS, args->depth, sums);
+        float_sums(op, args->strip, args->panels + p * args->depth * ROWS, args->depth, &ahead,
+                   sums);
         for (size_t q = 0; q < QUERIES; q++) {
             masks[q] = survivors(sums[q][0], sums[q][1], threshold[q]);
             any |= masks[q];
@@ -408,68 +435,6 @@ static size_t int_tile(const struct engram_int_strip *args, struct engram_candid
     return found;
 }
 
-/* Rows side by side, against one group of axes: 12 accumulators. */
-#define PRODUCT_ROWS 6
-#define PRODUCT_VECTORS 2
-
-/* One block of the sums of `count` rows with a group of axes, added to `out` (or, for the first
- * block, put there). */
-INLINE void products_block(const struct engram_f32_products *args, const float *rows,
-                           const float *axes, size_t first, size_t count, float *out)
-{
-    size_t last =
-        args->dim - first < ENGRAM_PRODUCT_BLOCK ? args->dim : first + ENGRAM_PRODUCT_BLOCK;
-    __m256 sums[PRODUCT_ROWS][PRODUCT_VECTORS];
-    for (size_t r = 0; r < count; r++) {
-        for (size_t v = 0; v < PRODUCT_VECTORS; v++) {
-            sums[r][v] = _mm256_setzero_ps();
-        }
-    }
-    for (size_t i = first; i < last; i++) {
-        __m256 axis[PRODUCT_VECTORS];
-        for (size_t v = 0; v < PRODUCT_VECTORS; v++) {
-            axis[v] = _mm256_load_ps(axes + i * ENGRAM_PRODUCT_GROUP + v * 8);
-        }
-        for (size_t r = 0; r < count; r++) {
-            __m256 value = _mm256_broadcast_ss(rows + r * args->stride + i);
-            for (size_t v = 0; v < PRODUCT_VECTORS; v++) {
-                sums[r][v] = _mm256_fmadd_ps(value, axis[v], sums[r][v]);
-            }
-        }
-    }
-    for (size_t r = 0; r < count; r++) {
-        for (size_t v = 0; v < PRODUCT_VECTORS; v++) {
-            float *to = out + r * args->groups * ENGRAM_PRODUCT_GROUP + v * 8;
-            __m256 sum = sums[r][v];
-            _mm256_storeu_ps(to, first == 0 ? sum : _mm256_add_ps(_mm256_loadu_ps(to), sum));
-        }
-    }
-}
-
-INLINE void products_rows(const struct engram_f32_products *args, size_t row, size_t count,
-                          float *out)
-{
-    const float *rows = args->rows + row * args->stride;
-    for (size_t g = 0; g < args->groups; g++) {
-        const float *axes = args->axes + g * args->dim * ENGRAM_PRODUCT_GROUP;
-        float *to = out + (row * args->groups + g) * ENGRAM_PRODUCT_GROUP;
-        for (size_t i = 0; i < args->dim; i += ENGRAM_PRODUCT_BLOCK) {
-            products_block(args, rows, axes, i, count, to);
-        }
-    }
-}
-
-static void f32_products(const struct engram_f32_products *args, float *out)
-{
-    size_t row = 0;
-    for (; row + PRODUCT_ROWS <= args->row_count; row += PRODUCT_ROWS) {
-        products_rows(args, row, PRODUCT_ROWS, out);
-    }
-    for (; row < args->row_count; row++) {
-        products_rows(args, row, 1, out);
-    }
-}
-
 /* Two multiply-adds a cycle with a latency of four or five need at least ten chains. */
 static uint64_t f32_peak(uint64_t rounds)
 {
@@ -512,7 +477,7 @@ const struct engram_kernels engram_kernels_avx2 = {
     .f32_look = engram_avx2_f32_look,
     .int_centre = engram_avx2_int_centre,
     .int_encode = engram_avx2_int_encode,
-    .f32_products = f32_products,
+    .f32_products = engram_avx2_f32_products,
     .f32_peak = f32_peak,
     .int_cost = 0.36,
     .rescore_cost = 7,

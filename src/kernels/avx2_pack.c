@@ -1,4 +1,4 @@
-/* AVX2 + FMA: loops over single rows. */
+/* AVX2 + FMA: loops over single rows, and their products with axes. */
 #include "kernels/pack_x86.h"
 
 #include <immintrin.h>
@@ -199,5 +199,67 @@ void engram_avx2_int_encode(const struct engram_int_encode *args, uint8_t *out, 
         }
         *error2 += reduce_wide(errors);
         *code2 += reduce_wide(squares);
+    }
+}
+
+/* Rows side by side, against one group of axes: 12 accumulators. */
+#define PRODUCT_ROWS 6
+#define PRODUCT_VECTORS 2
+
+/* One block of the sums of `count` rows with a group of axes, added to `out` (or, for the first
+ * block, put there). */
+INLINE void products_block(const struct engram_f32_products *args, const float *rows,
+                           const float *axes, size_t first, size_t count, float *out)
+{
+    size_t last =
+        args->dim - first < ENGRAM_PRODUCT_BLOCK ? args->dim : first + ENGRAM_PRODUCT_BLOCK;
+    __m256 sums[PRODUCT_ROWS][PRODUCT_VECTORS];
+    for (size_t r = 0; r < count; r++) {
+        for (size_t v = 0; v < PRODUCT_VECTORS; v++) {
+            sums[r][v] = _mm256_setzero_ps();
+        }
+    }
+    for (size_t i = first; i < last; i++) {
+        __m256 axis[PRODUCT_VECTORS];
+        for (size_t v = 0; v < PRODUCT_VECTORS; v++) {
+            axis[v] = _mm256_load_ps(axes + i * ENGRAM_PRODUCT_GROUP + v * 8);
+        }
+        for (size_t r = 0; r < count; r++) {
+            __m256 value = _mm256_broadcast_ss(rows + r * args->stride + i);
+            for (size_t v = 0; v < PRODUCT_VECTORS; v++) {
+                sums[r][v] = _mm256_fmadd_ps(value, axis[v], sums[r][v]);
+            }
+        }
+    }
+    for (size_t r = 0; r < count; r++) {
+        for (size_t v = 0; v < PRODUCT_VECTORS; v++) {
+            float *to = out + r * args->groups * ENGRAM_PRODUCT_GROUP + v * 8;
+            __m256 sum = sums[r][v];
+            _mm256_storeu_ps(to, first == 0 ? sum : _mm256_add_ps(_mm256_loadu_ps(to), sum));
+        }
+    }
+}
+
+INLINE void products_rows(const struct engram_f32_products *args, size_t row, size_t count,
+                          float *out)
+{
+    const float *rows = args->rows + row * args->stride;
+    for (size_t g = 0; g < args->groups; g++) {
+        const float *axes = args->axes + g * args->dim * ENGRAM_PRODUCT_GROUP;
+        float *to = out + (row * args->groups + g) * ENGRAM_PRODUCT_GROUP;
+        for (size_t i = 0; i < args->dim; i += ENGRAM_PRODUCT_BLOCK) {
+            products_block(args, rows, axes, i, count, to);
+        }
+    }
+}
+
+void engram_avx2_f32_products(const struct engram_f32_products *args, float *out)
+{
+    size_t row = 0;
+    for (; row + PRODUCT_ROWS <= args->row_count; row += PRODUCT_ROWS) {
+        products_rows(args, row, PRODUCT_ROWS, out);
+    }
+    for (; row < args->row_count; row++) {
+        products_rows(args, row, 1, out);
     }
 }

@@ -239,15 +239,40 @@ INLINE __m512 add_float(enum engram_op op, __m512 sum, __m512 q, __m512 x)
     return _mm512_sub_ps(sum, _mm512_abs_ps(_mm512_sub_ps(q, x)));
 }
 
+/* The way through what is fetched ahead: a step with each coordinate. Steps are shorter than a
+ * cache line where many strips share the work, and the last may end behind it: prefetching never
+ * faults, whatever is there. */
+struct ahead {
+    uintptr_t at;
+    size_t step;
+};
+
+INLINE struct ahead start_ahead(const struct engram_f32_strip *args)
+{
+    size_t steps = args->panel_count * args->depth;
+    struct ahead ahead = {(uintptr_t)args->ahead, 0};
+    if (steps > 0) {
+        ahead.step = (args->ahead_bytes + steps - 1) / steps;
+    }
+    return ahead;
+}
+
+INLINE void fetch_ahead(struct ahead *ahead)
+{
+    _mm_prefetch((const char *)ahead->at, _MM_HINT_T1);
+    ahead->at += ahead->step;
+}
+
 /* The sums of one strip against one panel. */
 INLINE void float_sums(enum engram_op op, const float *strip, const float *panel, size_t depth,
-                       __m512 sums[QUERIES][2])
+                       struct ahead *ahead, __m512 sums[QUERIES][2])
 {
     for (size_t q = 0; q < QUERIES; q++) {
         sums[q][0] = _mm512_setzero_ps();
         sums[q][1] = _mm512_setzero_ps();
     }
     for (size_t k = 0; k < depth; k++) {
+        fetch_ahead(ahead);
         __m512 left = _mm512_load_ps(panel + k * ROWS);
         __m512 right = _mm512_load_ps(panel + k * ROWS + 16);
         for (size_t q = 0; q < QUERIES; q++) {
@@ -262,12 +287,14 @@ INLINE size_t float_tile(enum engram_op op, const struct engram_f32_strip *args,
                          struct engram_candidate *out)
 {
     size_t found = 0;
+    struct ahead ahead = start_ahead(args);
     for (size_t p = 0; p < args->panel_count; p++) {
         __m512 sums[QUERIES][2];
         uint32_t masks[QUERIES];
         uint32_t any = 0;
 
-        float_sums(op, args->strip, args->panels + p * args->depth * ROWS, args->depth, sums);
+        float_sums(op, args->strip, args->panels + p * args->depth * ROWS, args->depth, &ahead,
+                   sums);
         for (size_t q = 0; q < QUERIES; q++) {
             masks[q] = survivors(sums[q][0], sums[q][1], _mm512_set1_ps(args->threshold[q]));
             any |= masks[q];
@@ -382,73 +409,6 @@ static size_t int_tile(const struct engram_int_strip *args, struct engram_candid
     return found;
 }
 
-/* Rows side by side, against two groups of axes: 24 accumulators. */
-#define PRODUCT_ROWS 12
-
-/* One block of the sums of `count` rows with `wide` groups of axes, added to `out` (or, for the
- * first block, put there). */
-INLINE void products_block(const struct engram_f32_products *args, const float *rows,
-                           const float *axes, size_t first, size_t count, size_t wide, float *out)
-{
-    size_t last =
-        args->dim - first < ENGRAM_PRODUCT_BLOCK ? args->dim : first + ENGRAM_PRODUCT_BLOCK;
-    __m512 sums[PRODUCT_ROWS][2];
-    for (size_t r = 0; r < count; r++) {
-        sums[r][0] = _mm512_setzero_ps();
-        sums[r][1] = _mm512_setzero_ps();
-    }
-    for (size_t i = first; i < last; i++) {
-        __m512 axis[2];
-        for (size_t v = 0; v < wide; v++) {
-            axis[v] = _mm512_load_ps(axes + (v * args->dim + i) * ENGRAM_PRODUCT_GROUP);
-        }
-        for (size_t r = 0; r < count; r++) {
-            __m512 value = _mm512_set1_ps(rows[r * args->stride + i]);
-            for (size_t v = 0; v < wide; v++) {
-                sums[r][v] = _mm512_fmadd_ps(value, axis[v], sums[r][v]);
-            }
-        }
-    }
-    for (size_t r = 0; r < count; r++) {
-        for (size_t v = 0; v < wide; v++) {
-            float *to = out + (r * args->groups + v) * ENGRAM_PRODUCT_GROUP;
-            __m512 sum = sums[r][v];
-            _mm512_storeu_ps(to, first == 0 ? sum : _mm512_add_ps(_mm512_loadu_ps(to), sum));
-        }
-    }
-}
-
-INLINE void products_rows(const struct engram_f32_products *args, size_t row, size_t count,
-                          float *out)
-{
-    const float *rows = args->rows + row * args->stride;
-    for (size_t g = 0; g < args->groups; g += 2) {
-        const float *axes = args->axes + g * args->dim * ENGRAM_PRODUCT_GROUP;
-        float *to = out + (row * args->groups + g) * ENGRAM_PRODUCT_GROUP;
-        for (size_t i = 0; i < args->dim; i += ENGRAM_PRODUCT_BLOCK) {
-            if (g + 2 <= args->groups) {
-                products_block(args, rows, axes, i, count, 2, to);
-            } else {
-                products_block(args, rows, axes, i, count, 1, to);
-            }
-        }
-    }
-}
-
-static void f32_products(const struct engram_f32_products *args, float *out)
-{
-    size_t row = 0;
-    for (; row + PRODUCT_ROWS <= args->row_count; row += PRODUCT_ROWS) {
-        products_rows(args, row, PRODUCT_ROWS, out);
-    }
-    for (; row + 4 <= args->row_count; row += 4) {
-        products_rows(args, row, 4, out);
-    }
-    for (; row < args->row_count; row++) {
-        products_rows(args, row, 1, out);
-    }
-}
-
 /* Two multiply-adds a cycle with a latency of four or five need at least ten chains. None may start
  * at 1, where 0.999 x + 0.001 stays: clang finds that chain to be a constant and drops it. */
 #define PEAK_CHAINS 16
@@ -495,7 +455,7 @@ const struct engram_kernels engram_kernels_avx512 = {
     .f32_look = engram_avx512_f32_look,
     .int_centre = engram_avx512_int_centre,
     .int_encode = engram_avx512_int_encode,
-    .f32_products = f32_products,
+    .f32_products = engram_avx512_f32_products,
     .f32_peak = f32_peak,
     .int_cost = 0.25,
     .rescore_cost = 13,

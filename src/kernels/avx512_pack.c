@@ -1,4 +1,4 @@
-/* AVX-512: loops over single rows. */
+/* AVX-512: loops over single rows, and their products with axes. */
 #include "kernels/pack_x86.h"
 
 #include <immintrin.h>
@@ -181,5 +181,72 @@ void engram_avx512_int_encode(const struct engram_int_encode *args, uint8_t *out
         }
         *error2 += reduce_wide(errors);
         *code2 += reduce_wide(squares);
+    }
+}
+
+/* Rows side by side, against two groups of axes: 24 accumulators. */
+#define PRODUCT_ROWS 12
+
+/* One block of the sums of `count` rows with `wide` groups of axes, added to `out` (or, for the
+ * first block, put there). */
+INLINE void products_block(const struct engram_f32_products *args, const float *rows,
+                           const float *axes, size_t first, size_t count, size_t wide, float *out)
+{
+    size_t last =
+        args->dim - first < ENGRAM_PRODUCT_BLOCK ? args->dim : first + ENGRAM_PRODUCT_BLOCK;
+    __m512 sums[PRODUCT_ROWS][2];
+    for (size_t r = 0; r < count; r++) {
+        sums[r][0] = _mm512_setzero_ps();
+        sums[r][1] = _mm512_setzero_ps();
+    }
+    for (size_t i = first; i < last; i++) {
+        __m512 axis[2];
+        for (size_t v = 0; v < wide; v++) {
+            axis[v] = _mm512_load_ps(axes + (v * args->dim + i) * ENGRAM_PRODUCT_GROUP);
+        }
+        for (size_t r = 0; r < count; r++) {
+            __m512 value = _mm512_set1_ps(rows[r * args->stride + i]);
+            for (size_t v = 0; v < wide; v++) {
+                sums[r][v] = _mm512_fmadd_ps(value, axis[v], sums[r][v]);
+            }
+        }
+    }
+    for (size_t r = 0; r < count; r++) {
+        for (size_t v = 0; v < wide; v++) {
+            float *to = out + (r * args->groups + v) * ENGRAM_PRODUCT_GROUP;
+            __m512 sum = sums[r][v];
+            _mm512_storeu_ps(to, first == 0 ? sum : _mm512_add_ps(_mm512_loadu_ps(to), sum));
+        }
+    }
+}
+
+INLINE void products_rows(const struct engram_f32_products *args, size_t row, size_t count,
+                          float *out)
+{
+    const float *rows = args->rows + row * args->stride;
+    for (size_t g = 0; g < args->groups; g += 2) {
+        const float *axes = args->axes + g * args->dim * ENGRAM_PRODUCT_GROUP;
+        float *to = out + (row * args->groups + g) * ENGRAM_PRODUCT_GROUP;
+        for (size_t i = 0; i < args->dim; i += ENGRAM_PRODUCT_BLOCK) {
+            if (g + 2 <= args->groups) {
+                products_block(args, rows, axes, i, count, 2, to);
+            } else {
+                products_block(args, rows, axes, i, count, 1, to);
+            }
+        }
+    }
+}
+
+void engram_avx512_f32_products(const struct engram_f32_products *args, float *out)
+{
+    size_t row = 0;
+    for (; row + PRODUCT_ROWS <= args->row_count; row += PRODUCT_ROWS) {
+        products_rows(args, row, PRODUCT_ROWS, out);
+    }
+    for (; row + 4 <= args->row_count; row += 4) {
+        products_rows(args, row, 4, out);
+    }
+    for (; row < args->row_count; row++) {
+        products_rows(args, row, 1, out);
     }
 }

@@ -100,12 +100,16 @@ typedef void (*engram_bits_tile_fn)(const struct engram_bit_rows *queries, size_
  *   live       one bit a row, bit (r & 7) of byte r >> 3, from the first row of the first panel
  * A pair whose sum of products over `depth` is not below its query's threshold, and whose row is
  * live, is appended to `out` as {first_query + q, first_row + r}; `out` has room for
- * panel_count * f32_rows * f32_queries pairs. Returns how many were appended. */
+ * panel_count * f32_rows * f32_queries pairs. Returns how many were appended.
+ *   ahead      memory that is needed soon, ahead_bytes of it: a tile may have it fetched into the
+ *              second-level cache, bit by bit while it computes; NULL with 0 */
 struct engram_f32_strip {
     const float *strip;
     const float *panels;
     const float *threshold;
     const uint8_t *live;
+    const float *ahead;
+    size_t ahead_bytes;
     size_t depth;
     size_t panel_count;
     uint32_t first_query;

@@ -55,9 +55,11 @@ static bool go_on(const struct engram_block *b, int64_t next_row)
     return ops->step == NULL || ops->step(b->collected, next_row);
 }
 
-/* One step of the filtered scan: panels [panel, panel + panels). */
-static void scan_step(struct engram_block *b, struct scan *scan, size_t panel, size_t panels)
+/* One step of the filtered scan: panels [panel, panel + panels); the next begins with `next`. */
+static void scan_step(struct engram_block *b, struct scan *scan, size_t panel, size_t panels,
+                      size_t next)
 {
+    const struct engram_filter_ops *filter = b->context->filter;
     int64_t first = (int64_t)panel * scan->width;
     int64_t last = (int64_t)(panel + panels) * scan->width;
     first = first > b->first_row ? first : b->first_row;
@@ -67,6 +69,9 @@ static void scan_step(struct engram_block *b, struct scan *scan, size_t panel, s
         engram_block_score_all(b, first, last);
         scan->heavy--;
     } else {
+        if (filter->announce != NULL) {
+            filter->announce(b->filtered, next, panels);
+        }
         uint64_t scored = engram_block_score_panels(b, panel, panels);
         uint64_t pairs = (uint64_t)(last - first) * b->queries;
         scan->heavy =
@@ -75,16 +80,16 @@ static void scan_step(struct engram_block *b, struct scan *scan, size_t panel, s
     engram_block_report(b, first, last);
 }
 
-/* Panels [first, last) in steps that double from `step` on. */
+/* Panels [first, last) in steps that double from `step` on; `next` comes after them. */
 static enum engram_status scan_run(struct engram_block *b, struct scan *scan, size_t first,
-                                   size_t last, size_t step)
+                                   size_t last, size_t step, size_t next)
 {
     while (first < last) {
         size_t panels = last - first < step ? last - first : step;
         if (engram_request_cancelled(b->context->request)) {
             return ENGRAM_ERR_CANCELLED;
         }
-        scan_step(b, scan, first, panels);
+        scan_step(b, scan, first, panels, first + panels < last ? first + panels : next);
         first += panels;
         if (!go_on(b, (int64_t)first * scan->width)) {
             break;
@@ -101,13 +106,13 @@ static enum engram_status scan_sampled(struct engram_block *b, struct scan *scan
     const struct engram_collector_ops *ops = b->context->collector->ops;
     enum engram_status status = ENGRAM_OK;
     for (size_t p = scan->begin; p < scan->end && status == ENGRAM_OK; p += SAMPLE_STRIDE) {
-        status = scan_run(b, scan, p, p + 1, 1);
+        status = scan_run(b, scan, p, p + 1, 1, p + SAMPLE_STRIDE);
     }
     ops->sampled(b->collected, b->limit);
     engram_block_start_pass(b);
     for (size_t p = scan->begin; p < scan->end && status == ENGRAM_OK; p += SAMPLE_STRIDE) {
         size_t last = p + SAMPLE_STRIDE < scan->end ? p + SAMPLE_STRIDE : scan->end;
-        status = scan_run(b, scan, p + 1, last, scan->most);
+        status = scan_run(b, scan, p + 1, last, scan->most, last + 1);
     }
     return status;
 }
@@ -129,7 +134,7 @@ static enum engram_status scan_filtered(struct engram_block *b, bool may_sample)
         collector->ops->sample(b->collected, 1.0 / SAMPLE_STRIDE)) {
         return scan_sampled(b, &scan);
     }
-    return scan_run(b, &scan, scan.begin, scan.end, 1);
+    return scan_run(b, &scan, scan.begin, scan.end, 1, scan.end);
 }
 
 static enum engram_status scan_all(struct engram_block *b)

@@ -35,6 +35,9 @@ struct engram_filter_ops {
     /* Appends the candidates of one strip in `panels` panels; `out` has room for all pairs. */
     size_t (*scan)(void *state, size_t strip, size_t panel, size_t panels,
                    struct engram_candidate *out);
+    /* The scan after this one will be of these panels: the tile may fetch them meanwhile. NULL: it
+     * does not. */
+    void (*announce)(void *state, size_t panel, size_t panels);
 };
 
 /* The filter's operations; NULL for ENGRAM_FILTER_CANONICAL. */

@@ -10,6 +10,9 @@ struct f32_state {
     float *threshold; /* [queries, padded to strips] */
     struct engram_projected *queries;
     float *dense; /* [depth] */
+    size_t strip_count;
+    const float *ahead; /* panels of the next step */
+    size_t ahead_bytes;
 };
 
 static size_t strip_queries(const struct engram_prepared *prepared)
@@ -50,6 +53,9 @@ static void *begin(const struct engram_prepared *prepared, size_t queries,
         return NULL;
     }
     state->prepared = prepared;
+    state->strip_count = places / prepared->kernels->f32_queries;
+    state->ahead = prepared->f32.panels;
+    state->ahead_bytes = 0;
     state->strips = ENGRAM_SCRATCH_NEW(scratch, float, places *depth);
     state->threshold = ENGRAM_SCRATCH_NEW(scratch, float, places);
     state->queries = ENGRAM_SCRATCH_NEW(scratch, struct engram_projected, queries);
@@ -86,6 +92,22 @@ static void limit(void *opaque, size_t q, double max_key, double min_score)
         engram_f32_threshold(&state->prepared->f32.bound, &state->queries[q], max_key, min_score);
 }
 
+static void announce(void *opaque, size_t panel, size_t panels)
+{
+    struct f32_state *state = opaque;
+    const struct engram_f32_pack *pack = &state->prepared->f32;
+    size_t floats = panel_rows(state->prepared) * pack->bound.depth;
+    if (panel >= pack->panel_count) {
+        state->ahead_bytes = 0;
+        return;
+    }
+    if (panels > pack->panel_count - panel) {
+        panels = pack->panel_count - panel;
+    }
+    state->ahead = pack->panels + panel * floats;
+    state->ahead_bytes = panels * floats * sizeof(float);
+}
+
 static size_t scan(void *opaque, size_t strip, size_t panel, size_t panels,
                    struct engram_candidate *out)
 {
@@ -93,11 +115,15 @@ static size_t scan(void *opaque, size_t strip, size_t panel, size_t panels,
     const struct engram_prepared *prepared = state->prepared;
     const struct engram_kernels *kernels = prepared->kernels;
     size_t depth = prepared->f32.bound.depth;
+    /* Each strip has its share of the next panels fetched. */
+    size_t share = state->ahead_bytes / state->strip_count / sizeof(float);
     const struct engram_f32_strip args = {
         .strip = state->strips + strip * kernels->f32_queries * depth,
         .panels = prepared->f32.panels + panel * kernels->f32_rows * depth,
         .threshold = state->threshold + strip * kernels->f32_queries,
         .live = prepared->live + panel * kernels->f32_rows / 8,
+        .ahead = state->ahead + strip * share,
+        .ahead_bytes = share * sizeof(float),
         .depth = depth,
         .panel_count = panels,
         .first_query = (uint32_t)(strip * kernels->f32_queries),
@@ -117,4 +143,5 @@ const struct engram_filter_ops engram_f32_filter = {
     .load = load,
     .limit = limit,
     .scan = scan,
+    .announce = announce,
 };

@@ -1,9 +1,13 @@
 #include "search/tiling.h"
 
-/* Panels of one base block: half of the smallest L2 in use today (512 KiB), the rest is for
- * strips and candidates. */
+/* Panels of one base block: less than half of the smallest L2 in use today (512 KiB), the rest is
+ * for strips, candidates and, as it arrives, the next block. */
 #define BLOCK_BYTES ((size_t)192 << 10)
 #define BLOCK_PANELS_MAX 32
+
+/* Packed queries of an item: they stay in L2 as well, where that has 1 MiB; below, some come from
+ * L3. */
+#define STRIPS_BYTES ((size_t)512 << 10)
 
 /* Strips of an item. A base block comes from memory once an item, so 16 x 6 queries mean 48
  * flop a byte, which one core's share of memory bandwidth can feed. */
@@ -28,6 +32,9 @@ static int64_t strips_that_fit(const struct engram_tiling_input *input)
     size_t per_query = input->dim * sizeof(double) + input->row_bytes + input->kept * 16 +
                        ENGRAM_CANONICAL_ROWS * sizeof(double);
     size_t strips = ITEM_BYTES / (per_query * input->strip);
+    if (input->row_bytes > 0 && strips > STRIPS_BYTES / (input->row_bytes * input->strip)) {
+        strips = STRIPS_BYTES / (input->row_bytes * input->strip);
+    }
     return strips < 1 ? 1 : strips > STRIPS_MAX ? STRIPS_MAX : (int64_t)strips;
 }
 

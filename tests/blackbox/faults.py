@@ -153,8 +153,11 @@ class Walk:
             if self.content(folder) is not None:
                 reasons.append(f"exit {done.returncode} and there is an OUTPUT")
             # OpenMP says a line of its own before it gives up.
-            ours = [line for line in lines if line.startswith("engram-batch: ")]
-            if len(ours) != 1 or len(lines) > 2:
+            # Nor can HDF5 be told to be quiet before it is there.
+            ours = [line for line in lines if line.startswith("engram-batch: ")
+                    and not line.startswith("engram-batch: warning: ")]
+            starting = "initialise the HDF5" in done.stderr
+            if len(ours) != 1 or (len(lines) > 2 and not starting):
                 reasons.append(f"exit {done.returncode} and {len(lines)} lines")
         allowed = set(KEPT) if done.returncode in WORK_KEPT and self.output else set()
         if new - allowed:

@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-REASONS_SHOWN = 8
+REASONS_SHOWN = 40
 
 
 def collect():

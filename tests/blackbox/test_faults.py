@@ -6,7 +6,8 @@ import os
 
 import numpy as np
 
-from faults import Shim, Walk
+from faults import Shim, Walk, h5_functions, is_sanitized
+from support import Skip
 
 WRITING = "pwrite,write,ftruncate,fallocate,fsync,rename,close"
 
@@ -63,3 +64,26 @@ def test_threads(t):
     shim = Shim(t)
     for walk in walks(t, shim, ("knn", "dense")):
         walk.walk("pthread_create", (errno.EAGAIN,), (False, True))
+
+
+def test_reading(t):
+    shim = Shim(t)
+    for walk in [*walks(t, shim, JOBS), *readers(t, shim)]:
+        walk.walk("read,pread", (errno.EIO,), most=5)
+        walk.walk("open", (errno.EIO, errno.EMFILE), most=3)
+
+
+def test_memory(t):
+    shim = Shim(t)
+    if is_sanitized():
+        raise Skip("a sanitizer has the allocations to itself")
+    for walk in [*walks(t, shim, JOBS), *readers(t, shim)]:
+        walk.walk("malloc", (errno.ENOMEM,), most=10)
+
+
+def test_hdf5(t):
+    shim = Shim(t)
+    if not h5_functions():
+        raise Skip("no nm to list the calls of HDF5")
+    for walk in [*walks(t, shim, JOBS), *readers(t, shim)]:
+        walk.walk("h5", (errno.EIO,), most=10)

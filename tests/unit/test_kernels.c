@@ -365,14 +365,18 @@ static void tile_fill(struct tile *t, size_t depth, size_t panels, bool integers
             }
         }
     }
-    t->args = (struct engram_f32_strip){strip,
-                                        packed,
-                                        threshold,
-                                        live,
-                                        depth,
-                                        panels,
-                                        (uint32_t)random_below(1000),
-                                        (uint32_t)random_below(1000000) * 8};
+    t->args = (struct engram_f32_strip){.strip = strip,
+                                        .panels = packed,
+                                        .threshold = threshold,
+                                        .live = live,
+                                        .depth = depth,
+                                        .panel_count = panels,
+                                        .first_query = (uint32_t)random_below(1000),
+                                        .first_row = (uint32_t)random_below(1000000) * 8};
+    if (random_below(2) == 0) { /* memory that may be fetched, but not read: past the end */
+        t->args.ahead = (const float *)(const void *)t->out.end;
+        t->args.ahead_bytes = random_below(100000);
+    }
 }
 
 static float *tile_threshold(struct tile *t)
