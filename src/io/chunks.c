@@ -15,6 +15,7 @@
 #include "base/reading.h"
 #include "base/size.h"
 #include "io/h5.h"
+#include "io/h5pipeline.h"
 #include "io/source_internal.h"
 
 /* What all buffers together may take, as long as one chunk fits. */
@@ -299,16 +300,6 @@ static enum engram_status chunk_failure(const struct task *task, int64_t chunk,
                                     (long long)box.chunk_row, (long long)box.column, why);
 }
 
-static herr_t read_raw(hid_t dataset, const hsize_t *corner, struct slot *slot, size_t room)
-{
-#if H5_VERSION_GE(2, 0, 0)
-    return H5Dread_chunk2(dataset, H5P_DEFAULT, corner, &slot->mask, slot->raw, &room);
-#else
-    (void)room; /* slot->size has been compared with it */
-    return H5Dread_chunk(dataset, H5P_DEFAULT, corner, &slot->mask, slot->raw);
-#endif
-}
-
 /* Chunks that have no place in the file: HDF5 knows what stands for them, and has a message when
  * something is really wrong. */
 static enum engram_status read_natively(const struct task *task, const struct box *box,
@@ -348,7 +339,8 @@ static enum engram_status read_chunk(const struct task *task, struct slot *slot)
                              "it takes more bytes than a chunk of its shape can");
     }
     slot->size = (size_t)size;
-    return size == 0 || read_raw(source->dataset, corner, slot, source->chunks->raw_bytes) >= 0
+    return size == 0 || engram_h5_read_chunk(source->dataset, corner, slot->raw,
+                                             source->chunks->raw_bytes, &slot->mask) >= 0
                ? ENGRAM_OK
                : read_natively(task, &box, slot);
 }

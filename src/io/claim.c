@@ -1,5 +1,7 @@
 #include "io/claim.h"
 
+#include <stdbool.h>
+
 #include "base/log.h"
 #include "base/size.h"
 #include "io/h5.h"
@@ -11,6 +13,10 @@
  * many times the bytes of the file: compressed data may. */
 #define EXPANSION 64
 
+/* A single chunk of many MiB is not believed when it would be so many times as large as the file:
+ * deflate can expand by 1032. */
+#define CHUNK_EXPANSION 2048
+
 static enum engram_status unknown(const struct engram_claim *claim)
 {
     char message[256];
@@ -18,6 +24,12 @@ static enum engram_status unknown(const struct engram_claim *claim)
     engram_h5_message(message, sizeof message);
     return engram_fail(claim->log, engram_h5_read_status(message), "%s: %s: cannot be read (%s)",
                        claim->path, claim->name, message);
+}
+
+static enum engram_status wrong(const struct engram_claim *claim, const char *what)
+{
+    return engram_fail(claim->log, ENGRAM_ERR_DATA, "%s: %s: %s; it is damaged", claim->path,
+                       claim->name, what);
 }
 
 static uint64_t asked(const struct engram_claim *claim)
@@ -71,75 +83,117 @@ static enum engram_status check_place(const struct engram_claim *claim, hsize_t 
     return ENGRAM_OK;
 }
 
-/* Bytes that a fixed array takes for the address of every chunk, of some the size, too: header,
- * data block, entries (HDF5's file format, VII.C). Checksums of pages are left out. 0: HDF5 failed.
- */
-static uint64_t fixed_array_bytes(hid_t dataset, size_t address, size_t length)
+/* Elements and bytes of a chunk; false: HDF5 failed. `shape` gets the largest that the dataset may
+ * grow to. */
+static bool chunk_size(const struct engram_claim *claim, hid_t creation, hsize_t shape[],
+                       hsize_t chunk[], int *rank, uint64_t *elements, uint64_t *bytes)
 {
-    hsize_t dims[H5S_MAX_RANK];
-    hsize_t chunk[H5S_MAX_RANK];
-    ENGRAM_H5_HANDLE hid_t type = H5Dget_type(dataset);
-    ENGRAM_H5_HANDLE hid_t space = H5Dget_space(dataset);
-    ENGRAM_H5_HANDLE hid_t creation = H5Dget_create_plist(dataset);
-    int rank = space < 0 ? -1 : H5Sget_simple_extent_dims(space, dims, NULL);
-    uint64_t bytes = type < 0 ? 0 : H5Tget_size(type);
-    uint64_t count = 1;
+    ENGRAM_H5_HANDLE hid_t type = H5Dget_type(claim->dataset);
+    ENGRAM_H5_HANDLE hid_t space = H5Dget_space(claim->dataset);
+
+    *rank = space < 0 ? -1 : H5Sget_simple_extent_dims(space, NULL, shape);
+    if (*rank < 1 || type < 0 || H5Pget_chunk(creation, H5S_MAX_RANK, chunk) != *rank) {
+        return false;
+    }
+    *elements = 1;
+    for (int i = 0; i < *rank; i++) {
+        *elements = engram_saturating_mul(*elements, chunk[i]);
+    }
+    *bytes = engram_saturating_mul(*elements, H5Tget_size(type));
+    return *elements > 0 && *bytes > 0;
+}
+
+/* Of some filters the parameters say how many elements a chunk has: so much they allocate. */
+static bool filters_fit(hid_t creation, uint64_t elements)
+{
+    int count = H5Pget_nfilters(creation);
+
+    for (int i = 0; i < count; i++) {
+        unsigned flags = 0;
+        unsigned values[3] = {0};
+        size_t value_count = 3;
+        H5Z_filter_t filter =
+            H5Pget_filter2(creation, (unsigned)i, &flags, &value_count, values, 0, NULL, NULL);
+        if ((filter == H5Z_FILTER_SCALEOFFSET || filter == H5Z_FILTER_NBIT) &&
+            (value_count < 3 || values[2] != elements)) {
+            return false;
+        }
+    }
+    return count >= 0;
+}
+
+/* Bytes that a fixed array takes for the address of every chunk, of some the size, too: header,
+ * data block, entries (HDF5's file format, VII.C). Checksums of pages are left out. */
+static uint64_t fixed_array_bytes(uint64_t count, uint64_t chunk_bytes, bool filtered,
+                                  size_t address, size_t length)
+{
     size_t entry = address;
 
-    if (rank < 1 || bytes == 0 || creation < 0 ||
-        H5Pget_chunk(creation, H5S_MAX_RANK, chunk) != rank) {
-        return 0;
-    }
-    for (int i = 0; i < rank && chunk[i] > 0; i++) {
-        count = engram_saturating_mul(count, dims[i] / chunk[i] + (dims[i] % chunk[i] != 0));
-        bytes = engram_saturating_mul(bytes, chunk[i]);
-    }
-    if (H5Pget_nfilters(creation) > 0) {
-        size_t width = 1 + ((size_t)(63 - __builtin_clzll(bytes | 1)) + 8) / 8;
+    if (filtered) {
+        size_t width = 1 + ((size_t)(63 - __builtin_clzll(chunk_bytes)) + 8) / 8;
         entry += (width > 8 ? 8 : width) + 4;
     }
     return engram_saturating_add(engram_saturating_mul(count, entry),
                                  12 + length + address + 10 + address);
 }
 
-/* HDF5 1.10 looks up chunks beyond the end of a fixed array, in whatever memory comes next. */
-static enum engram_status check_index(const struct engram_claim *claim)
+/* Bytes of the index of chunks (0: no chunk was ever written), and of an address and a length in
+ * this file. */
+static bool index_size(hid_t dataset, uint64_t *bytes, size_t *address, size_t *length)
 {
+    ENGRAM_H5_HANDLE hid_t file = H5Iget_file_id(dataset);
+    ENGRAM_H5_HANDLE hid_t created = file < 0 ? -1 : H5Fget_create_plist(file);
+#if H5_VERSION_GE(1, 12, 0)
+    H5O_native_info_t info;
+    herr_t result = H5Oget_native_info(dataset, &info, H5O_NATIVE_INFO_META_SIZE);
+#else
+    H5O_info_t info;
+    herr_t result = H5Oget_info2(dataset, &info, H5O_INFO_META_SIZE);
+#endif
+
+    *bytes = result < 0 ? 0 : info.meta_size.obj.index_size;
+    return result >= 0 && created >= 0 && H5Pget_sizes(created, address, length) >= 0;
+}
+
+/* What HDF5 believes of its chunks. It looks up chunks beyond the end of a fixed array (1.10 does)
+ * in whatever memory comes next. */
+static enum engram_status check_layout(const struct engram_claim *claim, uint64_t file_bytes)
+{
+    hsize_t shape[H5S_MAX_RANK];
+    hsize_t chunk[H5S_MAX_RANK];
     H5D_chunk_index_t kind = H5D_CHUNK_IDX_BTREE;
+    uint64_t elements = 0;
+    uint64_t bytes = 0;
+    uint64_t held = 0;
+    uint64_t count = 1;
     size_t address = 0;
     size_t length = 0;
+    int rank = 0;
+    ENGRAM_H5_HANDLE hid_t creation = H5Dget_create_plist(claim->dataset);
 
-    if (H5Dget_chunk_index_type(claim->dataset, &kind) < 0) {
+    if (creation < 0 || !chunk_size(claim, creation, shape, chunk, &rank, &elements, &bytes) ||
+        H5Dget_chunk_index_type(claim->dataset, &kind) < 0) {
         return unknown(claim);
+    }
+    if (bytes > UNWRITTEN_BYTES && bytes / CHUNK_EXPANSION > file_bytes) {
+        return wrong(claim, "a chunk of it would be far larger than the file");
+    }
+    if (!filters_fit(creation, elements)) {
+        return wrong(claim, "the parameters of its filters do not fit its chunks");
     }
     if (kind != H5D_CHUNK_IDX_FARRAY) {
         return ENGRAM_OK;
     }
-    ENGRAM_H5_HANDLE hid_t file = H5Iget_file_id(claim->dataset);
-    ENGRAM_H5_HANDLE hid_t created = file < 0 ? -1 : H5Fget_create_plist(file);
-#if H5_VERSION_GE(1, 12, 0)
-    H5O_native_info_t info;
-    herr_t result = H5Oget_native_info(claim->dataset, &info, H5O_NATIVE_INFO_META_SIZE);
-#else
-    H5O_info_t info;
-    herr_t result = H5Oget_info2(claim->dataset, &info, H5O_INFO_META_SIZE);
-#endif
-    if (result < 0 || created < 0 || H5Pget_sizes(created, &address, &length) < 0) {
+    if (!index_size(claim->dataset, &held, &address, &length)) {
         return unknown(claim);
     }
-    uint64_t held = info.meta_size.obj.index_size; /* 0: no chunk was ever written */
-    uint64_t needed = fixed_array_bytes(claim->dataset, address, length);
-    if (needed == 0) {
-        return unknown(claim);
+    for (int i = 0; i < rank; i++) {
+        count = engram_saturating_mul(count, shape[i] / chunk[i] + (shape[i] % chunk[i] != 0));
     }
-    if (held == 0 || held >= needed) {
-        return ENGRAM_OK;
-    }
-    return engram_fail(
-        claim->log, ENGRAM_ERR_DATA,
-        "%s: %s: the index of its chunks has no room for as many as its shape takes; "
-        "it is damaged",
-        claim->path, claim->name);
+    bool filtered = H5Pget_nfilters(creation) > 0;
+    return held == 0 || held >= fixed_array_bytes(count, bytes, filtered, address, length)
+               ? ENGRAM_OK
+               : wrong(claim, "the index of its chunks has no room for as many as its shape takes");
 }
 
 static enum engram_status check_chunks(const struct engram_claim *claim, hsize_t file_bytes)
@@ -147,7 +201,7 @@ static enum engram_status check_chunks(const struct engram_claim *claim, hsize_t
     const int64_t *extent = claim->info->chunk;
     uint64_t chunk = claim->row_bytes;
     hsize_t count = 0;
-    enum engram_status status = check_index(claim);
+    enum engram_status status = check_layout(claim, (uint64_t)file_bytes);
 
     if (status != ENGRAM_OK) {
         return status;

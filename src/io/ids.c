@@ -15,6 +15,7 @@
 #include "io/items.h"
 #include "io/member.h"
 #include "io/memory.h"
+#include "io/references.h"
 
 /* Bytes of fixed-length strings, and number of variable-length ones, that are read at once: the
  * strings HDF5 allocates for us stay bounded. */
@@ -191,6 +192,7 @@ static enum engram_status read_all(struct reader *reader)
 static enum engram_status check_dataset(struct reader *reader, int64_t last)
 {
     struct engram_dataset_info info = {0};
+    enum engram_status status;
 
     if (engram_h5_describe_member(reader->dataset, reader->member, &info) < 0) {
         return hdf5_failure(reader, "cannot be described");
@@ -231,7 +233,10 @@ static enum engram_status check_dataset(struct reader *reader, int64_t last)
     const struct engram_claim claim = {reader->path,      reader->name, reader->log,
                                        reader->dataset,   &info,        (uint64_t)reader->count,
                                        H5Tget_size(whole)};
-    return engram_h5_check_claim(&claim);
+    status = engram_h5_check_claim(&claim);
+    return status == ENGRAM_OK && reader->variable && reader->member == NULL
+               ? engram_h5_check_references(&claim, reader->first)
+               : status;
 }
 
 /* Spreads the ids out to equal widths. */

@@ -10,6 +10,7 @@
 #include "io/claim.h"
 #include "io/describe.h"
 #include "io/h5.h"
+#include "io/h5pipeline.h"
 #include "io/member.h"
 #include "io/source_internal.h"
 
@@ -121,40 +122,6 @@ void engram_source_find_descriptor(struct engram_source *source)
     }
 }
 
-static bool take_filter(struct engram_pipeline *pipeline, hid_t creation, unsigned index)
-{
-    static const struct {
-        H5Z_filter_t filter;
-        enum engram_chunk_filter kind;
-    } known[] = {
-        {H5Z_FILTER_SHUFFLE, ENGRAM_CHUNK_SHUFFLE},
-        {H5Z_FILTER_DEFLATE, ENGRAM_CHUNK_DEFLATE},
-        {H5Z_FILTER_FLETCHER32, ENGRAM_CHUNK_FLETCHER32},
-    };
-    unsigned flags = 0;
-    unsigned values[4] = {0};
-    size_t count = 4;
-    H5Z_filter_t filter = H5Pget_filter2(creation, index, &flags, &count, values, 0, NULL, NULL);
-
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (known[i].filter != filter) {
-            continue;
-        }
-        for (int j = 0; j < pipeline->count; j++) {
-            if (pipeline->kind[j] == known[i].kind) {
-                return false;
-            }
-        }
-        pipeline->kind[pipeline->count++] = known[i].kind;
-        if (filter == H5Z_FILTER_SHUFFLE) {
-            pipeline->shuffle_element = values[0];
-            return count == 1 && values[0] > 0;
-        }
-        return true;
-    }
-    return false;
-}
-
 /* Whether chunks.c can read what `creation` describes; says what it needs. */
 static bool understood(struct engram_source *source, hid_t creation)
 {
@@ -169,12 +136,7 @@ static bool understood(struct engram_source *source, hid_t creation)
     if (filters == 0) {
         return false;
     }
-    for (int i = 0; i < filters; i++) {
-        if (!take_filter(&pipeline, creation, (unsigned)i)) {
-            return false;
-        }
-    }
-    if (filters < 0 || H5Pget_chunk_opts(creation, &options) < 0 ||
+    if (!engram_h5_pipeline(creation, &pipeline) || H5Pget_chunk_opts(creation, &options) < 0 ||
         !engram_size_mul((size_t)source->chunk[0], (size_t)source->chunk[1], &bytes) ||
         !engram_size_mul(bytes, pipeline.element, &pipeline.chunk_bytes) ||
         pipeline.chunk_bytes > SIZE_MAX / 8) {

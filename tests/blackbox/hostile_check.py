@@ -13,6 +13,7 @@ import time
 import h5py
 import numpy as np
 
+import hostile_files
 import oracle
 from support import Result, binary, same_bits
 
@@ -51,10 +52,20 @@ class Ended:
             os.unlink(path)
 
 
+# What h5py refuses and is no damage to the numbers: parameters that only writing needs, and a value
+# that h5py takes for the sign of an error.
+ONLY_H5PY = ("deflate aggression level", "Unspecified error in H5T")
+
+
 def complaints_about(ended, before, folder, output):
     """What is wrong whatever the file holds."""
     found = []
-    errors = [line for line in ended.err.splitlines() if ": warning: " not in line and line.strip()]
+    # glibc may have its say about the heap before the command tells of the crash.
+    errors = [
+        line
+        for line in ended.err.splitlines()
+        if line.startswith("engram-batch: ") and not line.startswith("engram-batch: warning: ")
+    ]
     if ended.code not in CODES:
         found.append(f"exit {ended.code}")
     if ended.seconds > LIMIT:
@@ -97,6 +108,7 @@ def in_child(function, seconds=30):
 
 def read_rows(good, path):
     """base and queries (None: the base) as h5py reads them"""
+    os.chdir(os.path.dirname(path))  # where external files lie
     with h5py.File(path, "r") as f:
         if good.rows is not None:
             return good.rows(f), None
@@ -108,7 +120,7 @@ def wrong_answer(good, path, output):
     """What is wrong with a result; None: it is what h5py and numpy find."""
     kind, read = in_child(lambda: read_rows(good, path))
     if kind != "ok":
-        return f"h5py cannot read it ({read})"
+        return None if any(text in read for text in ONLY_H5PY) else f"h5py cannot read it ({read})"
     base, queries = read
     self_job = queries is None
     want = oracle.answer(base if self_job else queries, base, "l2", k=3, self_job=self_job)
@@ -128,8 +140,13 @@ def job_arguments(good):
     return own + ["-k", "3", "--threads", "2", *good.arguments]
 
 
+def is_comparable(good, arguments):
+    return (good.base or good.rows) and arguments[:2] == ["--metric", "l2"] and "--exclude-same" not in arguments
+
+
 def check_damaged(good, data, folder):
-    """Runs inspect and the job on `data`: ([(command, complaint)], exit codes)."""
+    """Runs inspect and the job on `data`, and verify where numpy cannot tell the answer:
+    ([(command, complaint, Ended)], exit codes)"""
     path = os.path.join(folder, "damaged.h5")
     output = os.path.join(folder, "out.h5")
     with open(path, "wb") as f:
@@ -140,15 +157,52 @@ def check_damaged(good, data, folder):
     found = [("inspect", c, inspected) for c in complaints_about(inspected, before, folder, None)]
     ran = Ended(["--force", *arguments, path, output], folder)
     found += [("job", c, ran) for c in complaints_about(ran, before, folder, "out.h5")]
-    if ran.code == 0 and (good.base is not None or good.rows is not None):
-        if "--exclude-same" not in arguments and "--metric" == arguments[0]:
-            wrong = wrong_answer(good, path, output)
-            if wrong is not None:
-                found.append(("job", wrong, ran))
+    codes = [inspected.code, ran.code]
+    if ran.code == 0 and is_comparable(good, arguments):
+        wrong = wrong_answer(good, path, output)
+        found += [("job", wrong, ran)] if wrong is not None else []
     elif ran.code == 0:
         checked = Ended(["verify", "--full", path, output], folder)
-        found += [("verify", c, checked) for c in complaints_about(checked, before | {"out.h5"}, folder, None)]
-    if os.path.exists(output):
-        os.unlink(output)
+        complaints = complaints_about(checked, before | {"out.h5"}, folder, None)
+        found += [("verify", c, checked) for c in complaints]
+        codes.append(checked.code)
+    for name in (output, path):
+        if os.path.exists(name):
+            os.unlink(name)
+    return found, codes
+
+
+def check_result(good, data, folder):
+    """Runs show and verify on a damaged result of the file `good.input`."""
+    path = os.path.join(folder, "damaged.h5")
+    with open(path, "wb") as f:
+        f.write(data)
+    before = set(os.listdir(folder))
+    found, codes = [], []
+    for arguments in (["show", path], ["verify", good.input, path]):
+        ended = Ended(arguments, folder)
+        codes.append(ended.code)
+        found += [(arguments[0], c, ended) for c in complaints_about(ended, before, folder, None) if c != "exit 1"]
     os.unlink(path)
-    return found, (inspected.code, ran.code)
+    return found, codes
+
+
+class Session:
+    """Damaged copies of one kind of file, in a folder of their own."""
+
+    def __init__(self, kind, folder):
+        self.kind = kind
+        self.folder = folder
+        random = np.random.default_rng(1)
+        if kind in hostile_files.RESULTS:
+            self.good = hostile_files.good_result(kind, folder, random, Ended)
+            self.check = check_result
+        else:
+            self.good = hostile_files.good_file(kind, folder, random)
+            self.check = check_damaged
+
+    def try_seed(self, seed):
+        """(what was done, [(command, complaint, Ended)], exit codes)"""
+        data, what = hostile_files.damaged(self.good, seed)
+        found, codes = self.check(self.good, data, self.folder)
+        return what, found, codes

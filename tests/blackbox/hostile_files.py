@@ -148,19 +148,27 @@ def _labels(f, random):
     anndata_files.categorical(f, "cell", [["a", "b", None][i % 3] for i in range(ROWS)])
 
 
-def _contiguous_filters(name):
+def _filtered(name):
     def write(f, random):
         f.create_dataset("x", data=_numbers(random, dtype=np.int32), chunks=(8, 3), **{name: True})
 
     return write
 
 
+def _sorted_keys(f):
+    """A damaged name need not be UTF-8: then h5py gives bytes."""
+    return sorted(f, key=lambda key: key if isinstance(key, bytes) else key.encode())
+
+
 def _item_rows(f):
-    return np.stack([f[key][()].reshape(-1) for key in sorted(f, key=str.encode)])
+    return np.stack([f[key][()].reshape(-1) for key in _sorted_keys(f)])
 
 
 def _leaf_rows(f):
-    return np.stack([f[key]["global_descriptor"][()].reshape(-1) for key in sorted(f, key=str.encode)])
+    """Groups without the leaf do not count; damaged ones do."""
+    groups = [f[key] for key in _sorted_keys(f)]
+    rows = [g["global_descriptor"][()] for g in groups if "global_descriptor" in g.keys()]
+    return np.stack([row.reshape(-1) for row in rows])
 
 
 def _member_rows(f):
@@ -172,10 +180,8 @@ def _anndata(path, random):
 
 
 def _external(path, random):
-    raw = os.path.basename(path) + ".raw"
     with open(os.path.join(os.path.dirname(path), "raw.bin"), "wb") as f:
         f.write(_numbers(random).tobytes())
-    del raw
     with h5py.File(path, "w") as f:
         f.create_dataset("x", (ROWS, DIM), np.float32, external=[("raw.bin", 0, ROWS * DIM * 4)])
 
@@ -211,8 +217,8 @@ KINDS = {
     "growing-latest": (_file(_single(chunks=(8, 3), maxshape=(None, DIM), shuffle=True), "latest"), X),
     "growing-both-latest": (_file(_single(chunks=(8, 3), maxshape=(None, None)), "latest"), X),
     "user-block": (_file(_single(), userblock_size=512), X),
-    "scaleoffset": (_file(_contiguous_filters("scaleoffset")), X),
-    "lzf-free-fletcher": (_file(_contiguous_filters("fletcher32")), X),
+    "scaleoffset": (_file(_filtered("scaleoffset")), X),
+    "fletcher32": (_file(_filtered("fletcher32")), X),
     "half-written": (_file(_half_written), X),
     "items": (_file(_items), ITEMS),
     "items-latest": (_file(_items, "latest"), ITEMS),
@@ -230,9 +236,34 @@ KINDS = {
     "links-latest": (_file(_links, "latest"), {"arguments": []}),
     "bfloat16": (_file(_custom_float), X),
     "labels": (_file(_labels), {"arguments": ["--base", "x", "--exclude-same", "cell", "--subset", "allowed"]}),
-    "anndata": (_anndata, {"arguments": [], "base": "obsm/X_pca"}),
+    "anndata": (_anndata, {"arguments": ["--base", "obsm/X_pca"], "base": "obsm/X_pca"}),
+    "anndata-guessed": (_anndata, {"arguments": []}),
     "external": (_external, {"arguments": ["--base", "x", "--allow-external"], "base": "x"}),
 }
+
+
+# Results of the command itself, for show and verify: what is asked of a file with /x.
+RESULTS = {
+    "result-knn": ["-k", "4"],
+    "result-pairs": ["--max-distance", "2"],
+    "result-packed": ["-k", "4", "--compress", "6", "--ids", "ids"],
+    "result-dense": ["--all"],
+    "result-components": ["--max-distance", "1", "--components"],
+}
+
+
+def good_result(kind, folder, random, run):
+    """Runs the command (`run` takes arguments and a folder) for a result to be damaged."""
+    given = os.path.join(folder, "input.h5")
+    path = os.path.join(folder, kind + ".h5")
+    _file(_fixed_ids)(given, random)
+    ended = run(["--metric", "l2", "--base", "x", *RESULTS[kind], given, path], folder)
+    if ended.code != 0:
+        raise RuntimeError(f"{kind}: {ended.err}")
+    good = Good(kind, path)
+    good.input = given
+    os.unlink(path)
+    return good
 
 
 def good_file(kind, folder, random):
@@ -240,7 +271,9 @@ def good_file(kind, folder, random):
     make, asked = KINDS[kind]
     path = os.path.join(folder, kind + ".h5")
     make(path, random)
-    return Good(kind, path, **asked)
+    good = Good(kind, path, **asked)
+    os.unlink(path)
+    return good
 
 
 def raw_data(path):
