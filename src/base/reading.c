@@ -1,69 +1,91 @@
 #define _GNU_SOURCE
 #include "base/reading.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
-static _Thread_local struct engram_reading now;
-static _Thread_local volatile unsigned long steps;
-static _Thread_local uint64_t largest_file;
+static _Thread_local struct engram_reader self;
+static _Atomic(struct engram_reader *) readers[ENGRAM_READERS];
+static _Atomic uint64_t largest_file;
+
+/* One thread more than there are places is not watched. */
+static void exchange(struct engram_reader *from, struct engram_reader *to)
+{
+    for (int i = 0; i < ENGRAM_READERS; i++) {
+        struct engram_reader *expected = from;
+        if (atomic_compare_exchange_strong(&readers[i], &expected, to)) {
+            return;
+        }
+    }
+}
 
 static void set_object(const char *object)
 {
-    size_t length = object == NULL ? 0 : strnlen(object, sizeof now.object - 1);
+    size_t length = object == NULL ? 0 : strnlen(object, sizeof self.now.object - 1);
 
     if (length > 0) {
-        memcpy(now.object, object, length);
+        memcpy(self.now.object, object, length);
     }
-    now.object[length] = '\0';
+    self.now.object[length] = '\0';
 }
 
 struct engram_reading engram_reading_begin(const char *file, const char *object)
 {
-    struct engram_reading before = now;
+    struct engram_reading before = self.now;
 
     set_object(object);
-    now.bytes = 0;
-    now.file = file;
-    steps++;
+    self.now.bytes = 0;
+    self.now.file = file;
+    self.steps++;
+    if (before.file == NULL && pthread_getcpuclockid(pthread_self(), &self.clock) == 0) {
+        exchange(NULL, &self);
+    }
     return before;
 }
 
 void engram_reading_end(const struct engram_reading *before)
 {
-    now = *before;
-    steps++;
+    if (before->file == NULL) {
+        exchange(&self, NULL);
+    }
+    self.now = *before;
+    self.steps++;
 }
 
 void engram_reading_at(const char *object)
 {
-    if (now.file != NULL) {
+    if (self.now.file != NULL) {
         set_object(object);
-        steps++;
+        self.steps++;
     }
 }
 
 void engram_reading_bytes(uint64_t bytes)
 {
-    now.bytes = bytes;
-    steps++;
+    self.now.bytes = bytes;
+    self.steps++;
 }
 
 void engram_reading_opened(uint64_t bytes)
 {
-    largest_file = bytes > largest_file ? bytes : largest_file;
+    uint64_t largest = atomic_load(&largest_file);
+
+    while (bytes > largest && !atomic_compare_exchange_weak(&largest_file, &largest, bytes)) {
+    }
 }
 
-const struct engram_reading *engram_reading_now(void)
+const struct engram_reader *engram_reading_self(void)
 {
-    return &now;
+    return &self;
 }
 
-unsigned long engram_reading_steps(void)
+const struct engram_reader *engram_reading_reader(int i)
 {
-    return steps;
+    return atomic_load(&readers[i]);
 }
 
 uint64_t engram_reading_largest_file(void)
 {
-    return largest_file;
+    return atomic_load(&largest_file);
 }

@@ -1,11 +1,12 @@
-/* What a thread is reading at the moment through a library that may crash on it, or never come
+/* What threads are reading at the moment through a library that may crash on it, or never come
  * back. A program's signal handler can look here for what to tell the user; the libraries only
- * write it down. Every thread has its own. */
+ * write it down. */
 #ifndef ENGRAM_BASE_READING_H
 #define ENGRAM_BASE_READING_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 struct engram_reading {
     const char *file; /* NULL: nothing is being read; stays valid until engram_reading_end */
@@ -39,10 +40,23 @@ void engram_reading_bytes(uint64_t bytes);
 /* A file of that size was opened: calls may take the longer the larger the largest one is. */
 void engram_reading_opened(uint64_t bytes);
 
-/* For signal handlers: what the thread is reading, how many signs of life it has given, and the
- * size of the largest file that it opened. */
-const struct engram_reading *engram_reading_now(void);
-unsigned long engram_reading_steps(void);
+/* ---- for signal handlers */
+
+struct engram_reader {
+    struct engram_reading now;
+    volatile unsigned long steps; /* signs of life so far */
+    clockid_t clock;              /* the thread's processor time */
+};
+
+/* The calling thread's. */
+const struct engram_reader *engram_reading_self(void);
+
+/* The i-th thread that reads; NULL: none has that place. What it points to may change at any time,
+ * and is gone when the thread ends, which it does not while it reads. */
+#define ENGRAM_READERS 16
+const struct engram_reader *engram_reading_reader(int i);
+
+/* The size of the largest file that was opened. */
 uint64_t engram_reading_largest_file(void);
 
 #endif

@@ -3,11 +3,11 @@
 #include "cli/crash.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,15 +15,10 @@
 #include "base/reading.h"
 #include "engram/status.h"
 
-/* glibc before 2.38 has no name for it. */
-#ifndef sigev_notify_thread_id
-#define sigev_notify_thread_id _sigev_un._tid
-#endif
-
 /* The handler's stack: libhdf5 may have used up the thread's own by recursion. */
 #define STACK_BYTES ((size_t)64 << 10)
 
-/* Looks a second, of the reading thread's processor time. */
+/* Looks a second, of the process' processor time. */
 #define TICKS_PER_SECOND 4
 
 /* On top of the patience a call may take what going through the bytes of the file and of the data
@@ -46,9 +41,13 @@ static struct engram_cli_messages *screen;
 static volatile sig_atomic_t ending;
 static bool may_exit = true;
 
-/* The watchdog's: the last sign of life that it saw, and the looks since. */
-static unsigned long last_steps;
-static unsigned idle_ticks;
+/* The watchdog's, of every thread that reads: the last sign of life that it saw, and the thread's
+ * processor time then. */
+static struct watch {
+    const struct engram_reader *reader;
+    unsigned long steps;
+    double seconds;
+} watches[ENGRAM_READERS];
 static double patience_seconds;
 
 /* Room for a message that is put together without stdio, which a handler may not call. */
@@ -66,13 +65,14 @@ static void add(struct message *message, const char *text)
     message->text[message->length] = '\0';
 }
 
-static void tell_and_end(const char *what, const char *how, const char *end, bool reading)
+/* `now` NULL: nothing was read. */
+static void tell_and_end(const char *what, const char *how, const char *end,
+                         const struct engram_reading *now)
 {
-    const struct engram_reading *now = engram_reading_now();
     struct message message = {"", 0};
 
     engram_leftover_remove();
-    if (reading) {
+    if (now != NULL) {
         /* A path may have 4096 bytes: its end is cut before the explanation is. */
         char file[512];
         size_t length = strnlen(now->file, sizeof file - 1);
@@ -89,13 +89,13 @@ static void tell_and_end(const char *what, const char *how, const char *end, boo
     add(&message, how);
     add(&message, end);
     engram_cli_log(screen, ENGRAM_LOG_ERROR, message.text);
-    _exit(engram_status_exit_code(reading ? ENGRAM_ERR_DATA : ENGRAM_ERR_INTERNAL));
+    _exit(engram_status_exit_code(now != NULL ? ENGRAM_ERR_DATA : ENGRAM_ERR_INTERNAL));
 }
 
 static void on_crash(int number)
 {
     const char *name = "";
-    bool reading = engram_reading_now()->file != NULL;
+    const struct engram_reading *now = &engram_reading_self()->now;
 
     if (ending) { /* another thread crashed, too */
         (void)pause();
@@ -104,11 +104,11 @@ static void on_crash(int number)
     for (size_t i = 0; i < CRASH_COUNT; i++) {
         name = CRASHES[i].number == number ? CRASHES[i].name : name;
     }
-    if (reading) {
+    if (now->file != NULL) {
         tell_and_end("the HDF5 library crashed while reading it (", name, "); the file is damaged",
-                     true);
+                     now);
     }
-    tell_and_end("internal error (", name, "); please report it", false);
+    tell_and_end("internal error (", name, "); please report it", NULL);
 }
 
 /* Seconds that the present call may take. */
@@ -122,19 +122,37 @@ static double allowed_seconds(const struct engram_reading *now)
     return patience_seconds + (double)(seconds < MOST_SECONDS ? seconds : MOST_SECONDS);
 }
 
-static void on_tick(int number)
+static void look_at(struct watch *watch, const struct engram_reader *reader)
 {
-    const struct engram_reading *now = engram_reading_now();
-    unsigned long steps = engram_reading_steps();
+    struct timespec spent;
 
-    (void)number;
-    idle_ticks = now->file == NULL || steps != last_steps ? 0 : idle_ticks + 1;
-    last_steps = steps;
-    if (!ending && idle_ticks > TICKS_PER_SECOND * allowed_seconds(now)) {
+    if (reader == NULL || clock_gettime(reader->clock, &spent) != 0) {
+        watch->reader = NULL;
+        return;
+    }
+    double seconds = (double)spent.tv_sec + 1e-9 * (double)spent.tv_nsec;
+    if (reader != watch->reader || reader->steps != watch->steps) {
+        *watch = (struct watch){reader, reader->steps, seconds};
+    } else if (seconds - watch->seconds > allowed_seconds(&reader->now) && !ending) {
         ending = 1;
         tell_and_end("the HDF5 library does not come to an end while reading it", "",
-                     "; the file is damaged", true);
+                     "; the file is damaged", &reader->now);
     }
+}
+
+/* Runs on any thread, on one at a time. */
+static void on_tick(int number)
+{
+    static atomic_flag at_work = ATOMIC_FLAG_INIT;
+
+    (void)number;
+    if (atomic_flag_test_and_set(&at_work)) {
+        return;
+    }
+    for (int i = 0; i < ENGRAM_READERS; i++) {
+        look_at(&watches[i], engram_reading_reader(i));
+    }
+    atomic_flag_clear(&at_work);
 }
 
 static bool install(int number, void (*handler)(int), int flags)
@@ -176,11 +194,10 @@ static void start_watchdog(void)
     timer_t timer;
 
     memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_notify = SIGEV_SIGNAL;
     event.sigev_signo = SIGVTALRM;
-    event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
     if (install(SIGVTALRM, on_tick, SA_RESTART | SA_ONSTACK) &&
-        timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) == 0) {
+        timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &timer) == 0) {
         (void)timer_settime(timer, 0, &every, NULL);
     }
 }

@@ -12,14 +12,14 @@
 /* Seconds of processor time that one call may take at least. */
 #define ENGRAM_CLI_PATIENCE 4.0
 
-/* Installs handlers for SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, and a timer that counts the
- * processor time of the calling thread, which has to be the one that reads. From then on a crash,
- * or a call that takes too much processor time without a sign of life (base/reading.h), removes
- * unfinished files (base/leftover.h), says what was read, and ends the process with 65; a crash
- * while nothing is read ends it with 70. Waiting for slow storage, or being stopped, is no hang:
- * only processor time counts, and the larger a file, the more a call may take. Does nothing when
- * somebody else handles these signals already: a sanitizer reports more. `messages` for the
- * progress bar; stays valid. `patience`: ENGRAM_CLI_PATIENCE, or less in tests. */
+/* Installs handlers for SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, and a timer that looks at
+ * the processor time of all threads that read. From then on a crash, or a call that takes too much
+ * processor time without a sign of life (base/reading.h), removes unfinished files
+ * (base/leftover.h), says what was read, and ends the process with 65; a crash while nothing is
+ * read ends it with 70. Waiting for slow storage, or being stopped, is no hang: only processor time
+ * counts, and the larger a file, the more a call may take. Does nothing when somebody else handles
+ * these signals already: a sanitizer reports more. `messages` for the progress bar; stays valid.
+ * `patience`: ENGRAM_CLI_PATIENCE, or less in tests. */
 void engram_cli_catch_crashes(struct engram_cli_messages *messages, double patience);
 
 /* A library may also end the process in good order, as OpenMP does when it gets no thread, and HDF5

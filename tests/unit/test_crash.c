@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,6 +116,22 @@ static void hang(void)
     }
 }
 
+static void *hang_here(void *unused)
+{
+    (void)unused;
+    hang();
+    return NULL;
+}
+
+static void hang_elsewhere(void)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, hang_here, NULL) == 0) {
+        (void)pthread_join(thread, NULL);
+    }
+}
+
 /* Processor time, but with signs of life, or while nothing is read. */
 static void busy(void)
 {
@@ -171,6 +188,9 @@ static void test_hangs(void **state)
     assert_string_equal(ended.text, "engram-batch: in.h5: /y: the HDF5 library does not come to an "
                                     "end while reading it; the file is damaged\n");
     assert_int_equal(ended.code, 65);
+    ended = run(hang_elsewhere);
+    assert_non_null(strstr(ended.text, "in.h5: /y: the HDF5 library does not come to an end"));
+    assert_int_equal(ended.code, 65);
     ended = run(busy);
     assert_string_equal(ended.text, "");
     assert_int_equal(ended.code, 0);
@@ -179,22 +199,22 @@ static void test_hangs(void **state)
 static void test_scopes(void **state)
 {
     (void)state;
-    assert_null(engram_reading_now()->file);
+    assert_null(engram_reading_self()->now.file);
     engram_reading_at("/nothing");
-    assert_string_equal(engram_reading_now()->object, "");
+    assert_string_equal(engram_reading_self()->now.object, "");
     {
         ENGRAM_READING("a.h5", "/x");
         engram_reading_bytes(5);
         struct engram_reading outer = engram_reading_begin("b.h5", NULL);
-        assert_string_equal(engram_reading_now()->file, "b.h5");
-        assert_string_equal(engram_reading_now()->object, "");
-        assert_true(engram_reading_now()->bytes == 0);
+        assert_string_equal(engram_reading_self()->now.file, "b.h5");
+        assert_string_equal(engram_reading_self()->now.object, "");
+        assert_true(engram_reading_self()->now.bytes == 0);
         engram_reading_end(&outer);
-        assert_string_equal(engram_reading_now()->file, "a.h5");
-        assert_string_equal(engram_reading_now()->object, "/x");
-        assert_true(engram_reading_now()->bytes == 5);
+        assert_string_equal(engram_reading_self()->now.file, "a.h5");
+        assert_string_equal(engram_reading_self()->now.object, "/x");
+        assert_true(engram_reading_self()->now.bytes == 5);
     }
-    assert_null(engram_reading_now()->file);
+    assert_null(engram_reading_self()->now.file);
 }
 
 static int make_folder(void **state)
