@@ -475,6 +475,7 @@ const struct engram_kernels engram_kernels_avx2 = {
     .int_base_limit = INT_BASE_LIMIT,
     .int_query_limit = INT_QUERY_LIMIT,
     .f32_look = engram_avx2_f32_look,
+    .f32_project = engram_avx2_f32_project,
     .int_centre = engram_avx2_int_centre,
     .int_encode = engram_avx2_int_encode,
     .f32_products = engram_avx2_f32_products,

@@ -97,6 +97,46 @@ void engram_avx2_f32_look(const struct engram_base_rows *rows, size_t count, siz
     }
 }
 
+/* Four elements from position i on, and their squares into `sum`. */
+INLINE __m128 project4(__m128 row, __m256d mean, __m256d factor, __m256d *sum)
+{
+    __m256d value = _mm256_mul_pd(_mm256_sub_pd(_mm256_cvtps_pd(row), mean), factor);
+    *sum = _mm256_fmadd_pd(value, value, *sum);
+    return _mm256_cvtpd_ps(value);
+}
+
+INLINE double project_row(const float *row, const double *mean, bool centred, double factor,
+                          size_t dim, float *out)
+{
+    const __m256d factors = _mm256_set1_pd(factor);
+    const __m256d zero = _mm256_setzero_pd();
+    __m256d sums[2] = {zero, zero};
+    size_t i = 0;
+    for (; i + 8 <= dim; i += 8) {
+        _mm_prefetch((const char *)((uintptr_t)(row + i) + ENGRAM_PACK_AHEAD), _MM_HINT_T0);
+        for (size_t h = 0; h < 2; h++) {
+            size_t at = i + 4 * h;
+            _mm_storeu_ps(out + at,
+                          project4(_mm_loadu_ps(row + at),
+                                   centred ? _mm256_loadu_pd(mean + at) : zero, factors, &sums[h]));
+        }
+    }
+    double rest = 0;
+    for (; i < dim; i++) {
+        double value = ((double)row[i] - (centred ? mean[i] : 0)) * factor;
+        out[i] = (float)value;
+        rest += value * value;
+    }
+    return reduce(sums[0], sums[1]) + rest;
+}
+
+double engram_avx2_f32_project(const float *row, const double *mean, double factor, size_t dim,
+                               float *out)
+{
+    return mean != NULL ? project_row(row, mean, true, factor, dim, out)
+                        : project_row(row, mean, false, factor, dim, out);
+}
+
 /* Sums of a block. */
 struct centred {
     __m256 norms;

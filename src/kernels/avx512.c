@@ -453,6 +453,7 @@ const struct engram_kernels engram_kernels_avx512 = {
     .int_base_limit = INT_BASE_LIMIT,
     .int_query_limit = INT_QUERY_LIMIT,
     .f32_look = engram_avx512_f32_look,
+    .f32_project = engram_avx512_f32_project,
     .int_centre = engram_avx512_int_centre,
     .int_encode = engram_avx512_int_encode,
     .f32_products = engram_avx512_f32_products,

@@ -80,6 +80,49 @@ void engram_avx512_f32_look(const struct engram_base_rows *rows, size_t count, s
     }
 }
 
+/* Lanes outside `mask` are not read and count as zeros. */
+INLINE __m512d project8(const float *row, const double *mean, __m512d factor, __mmask8 mask,
+                        __m512d *sums)
+{
+    __m512d value = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, row));
+    if (mean != NULL) {
+        value = _mm512_sub_pd(value, _mm512_maskz_loadu_pd(mask, mean));
+    }
+    value = _mm512_mul_pd(value, factor);
+    *sums = _mm512_fmadd_pd(value, value, *sums);
+    return value;
+}
+
+INLINE double project_row(const float *row, const double *mean, bool centred, double factor,
+                          size_t dim, float *out)
+{
+    const __mmask8 all = 0xff;
+    const __m512d factors = _mm512_set1_pd(factor);
+    __m512d sums[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
+    size_t i = 0;
+    for (; i + 16 <= dim; i += 16) {
+        _mm_prefetch((const char *)((uintptr_t)(row + i) + ENGRAM_PACK_AHEAD), _MM_HINT_T0);
+        for (size_t h = 0; h < 2; h++) {
+            size_t at = i + 8 * h;
+            __m512d value = project8(row + at, centred ? mean + at : NULL, factors, all, &sums[h]);
+            _mm256_storeu_ps(out + at, _mm512_cvtpd_ps(value));
+        }
+    }
+    for (; i < dim; i += 8) {
+        __mmask8 mask = (__mmask8)lanes16(dim - i < 8 ? dim - i : 8);
+        __m512d value = project8(row + i, centred ? mean + i : NULL, factors, mask, &sums[0]);
+        _mm256_mask_storeu_ps(out + i, mask, _mm512_cvtpd_ps(value));
+    }
+    return reduce(_mm512_add_pd(sums[0], sums[1]));
+}
+
+double engram_avx512_f32_project(const float *row, const double *mean, double factor, size_t dim,
+                                 float *out)
+{
+    return mean != NULL ? project_row(row, mean, true, factor, dim, out)
+                        : project_row(row, mean, false, factor, dim, out);
+}
+
 /* Sums of a block. */
 struct centred {
     __m512 norms;

@@ -165,6 +165,13 @@ typedef size_t (*engram_int_tile_fn)(const struct engram_int_strip *args,
 typedef void (*engram_f32_look_fn)(const struct engram_base_rows *rows, size_t count, size_t dim,
                                    uint32_t *tops, double *self_products);
 
+/* Packing for f32_tile, a float32 row (search/pack_f32.c): out[i] = (row[i] - mean[i]) * factor,
+ * each operation rounded to float64 and the result to float32, for i < dim; mean NULL: zeros.
+ * Returns the sum of the squares before the last rounding, in any order of addition, fused or not.
+ */
+typedef double (*engram_f32_project_fn)(const float *row, const double *mean, double factor,
+                                        size_t dim, float *out);
+
 /* One strip of `bit_queries` queries against `panel_count` panels of `bit_rows` rows of bits.
  *   strip    uint8 [2 * bytes][bit_queries]: of each byte of a query the low, then the high half,
  *            times 16
@@ -267,6 +274,7 @@ struct engram_kernels {
     int int_base_limit;  /* base codes are 0 .. 2 limit, standing for -limit .. limit */
     int int_query_limit; /* query codes are -limit .. limit */
     engram_f32_look_fn f32_look;
+    engram_f32_project_fn f32_project;
     engram_int_centre_fn int_centre;
     engram_int_encode_fn int_encode;
     engram_f32_products_fn f32_products;

@@ -564,6 +564,7 @@ const struct engram_kernels engram_kernels_neon = {
     .int_base_limit = INT_BASE_LIMIT,
     .int_query_limit = INT_QUERY_LIMIT,
     .f32_look = pack_look,
+    .f32_project = pack_project,
     .int_centre = pack_centre,
     .int_encode = pack_encode,
     .f32_products = f32_products,

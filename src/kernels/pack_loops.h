@@ -66,6 +66,20 @@ static void pack_look(const struct engram_base_rows *rows, size_t count, size_t 
     }
 }
 
+static double pack_project(const float *row, const double *mean, double factor, size_t dim,
+                           float *out)
+{
+    /* Four sums, because one chain of additions would take longer than all the rest. */
+    double sums[4] = {0, 0, 0, 0};
+    for (size_t i = 0; i < dim; i++) {
+        double wide = (double)row[i];
+        double value = (mean == NULL ? wide : wide - mean[i]) * factor;
+        out[i] = (float)value;
+        sums[i & 3] += value * value;
+    }
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
 /* Elements [first, last) of engram_int_centre_fn, last - first at most PACK_BLOCK. */
 static inline void pack_centre_block(const struct engram_int_centre *args, size_t first,
                                      size_t last, float *out, struct engram_int_row *row,

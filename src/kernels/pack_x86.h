@@ -1,5 +1,6 @@
-/* The loops over single rows (f32_look, int_centre, int_encode) and their products with axes for
- * x86-64: files of their own, or those of the tables would grow too long. Contracts in kernels.h.
+/* The loops over single rows (f32_look, f32_project, int_centre, int_encode) and their products
+ * with axes for x86-64: files of their own, or those of the tables would grow too long. Contracts
+ * in kernels.h.
  */
 #ifndef ENGRAM_KERNELS_PACK_X86_H
 #define ENGRAM_KERNELS_PACK_X86_H
@@ -20,6 +21,8 @@
 
 void engram_avx2_f32_look(const struct engram_base_rows *rows, size_t count, size_t dim,
                           uint32_t *tops, double *self_products);
+double engram_avx2_f32_project(const float *row, const double *mean, double factor, size_t dim,
+                               float *out);
 void engram_avx2_int_centre(const struct engram_int_centre *args, float *out,
                             struct engram_int_row *row);
 void engram_avx2_int_encode(const struct engram_int_encode *args, uint8_t *out, double *error2,
@@ -28,6 +31,8 @@ void engram_avx2_f32_products(const struct engram_f32_products *args, float *out
 
 void engram_avx512_f32_look(const struct engram_base_rows *rows, size_t count, size_t dim,
                             uint32_t *tops, double *self_products);
+double engram_avx512_f32_project(const float *row, const double *mean, double factor, size_t dim,
+                                 float *out);
 void engram_avx512_int_centre(const struct engram_int_centre *args, float *out,
                               struct engram_int_row *row);
 void engram_avx512_int_encode(const struct engram_int_encode *args, uint8_t *out, double *error2,

@@ -302,6 +302,7 @@ const struct engram_kernels engram_kernels_portable = {
     .int_base_limit = 127,
     .int_query_limit = 127,
     .f32_look = pack_look,
+    .f32_project = pack_project,
     .int_centre = pack_centre,
     .int_encode = pack_encode,
     .f32_products = f32_products,

@@ -297,6 +297,9 @@ static bool rows_good(const struct engram_kernels *set, size_t dim)
     struct engram_int_row sums[2];
     double error2[2];
     double code2[2];
+    double wide[DIM];
+    float projected[2][2][DIM]; /* with a mean, without */
+    double norm2[2][2];
     uint64_t state = 77 + dim;
 
     for (size_t i = 0; i < TALL * dim; i++) {
@@ -305,13 +308,19 @@ static bool rows_good(const struct engram_kernels *set, size_t dim)
     for (size_t i = 0; i < dim; i++) {
         mean[i] = (float)value(&state);
         centre[i] = (float)value(&state);
+        wide[i] = value(&state);
     }
     memset(codes, 0xff, sizeof codes);
+    memset(projected, 0, sizeof projected);
     for (size_t side = 0; side < 2; side++) {
         const struct engram_kernels *kernels = side == 0 ? portable : set;
         const struct engram_base_rows rows = {(const unsigned char *)narrow, dim * sizeof *narrow};
         const struct engram_int_centre args = {narrow, mean, centre, 0.7F, dim};
         kernels->f32_look(&rows, TALL, dim, tops[side], products[side]);
+        for (size_t m = 0; m < 2; m++) {
+            norm2[side][m] =
+                kernels->f32_project(narrow, m == 0 ? wide : NULL, 0.3, dim, projected[side][m]);
+        }
         kernels->int_centre(&args, out, &sums[side]);
         memcpy(bits[side], out, dim * sizeof *out);
         float scale = sums[side].largest / 97; /* the ends are cut off */
@@ -321,6 +330,9 @@ static bool rows_good(const struct engram_kernels *set, size_t dim)
     double norm = sqrt(sums[0].norm2);
     return memcmp(tops[0], tops[1], sizeof tops[0]) == 0 &&
            same_bits(products[0], products[1], TALL) &&
+           memcmp(projected[0], projected[1], sizeof projected[0]) == 0 &&
+           close(norm2[0][0], norm2[1][0], 0x1p-40 * norm2[0][0]) &&
+           close(norm2[0][1], norm2[1][1], 0x1p-40 * norm2[0][1]) &&
            memcmp(bits[0], bits[1], dim * sizeof *out) == 0 &&
            memcmp(codes[0], codes[1], sizeof codes[0]) == 0 && sums[0].largest == sums[1].largest &&
            close(sums[0].norm2, sums[1].norm2, 0x1p-18 * sums[0].norm2) &&

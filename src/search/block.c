@@ -8,6 +8,10 @@
 /* Pairs scored in one call of the canonical kernel; a few cache lines of results. */
 #define BATCH 256
 
+/* Fewer candidates than this wait for those of the next step: their rows lie anywhere, and are
+ * fetched ahead only within a call of the canonical kernel. */
+#define WORTH_SCORING 64
+
 /* A pass of one strip over a step of the scan appends at most this many candidates. */
 static size_t step_candidates(const struct engram_block_context *context)
 {
@@ -394,7 +398,13 @@ uint64_t engram_block_score_panels(struct engram_block *b, size_t panel, size_t 
         b->candidate_count +=
             filter->scan(b->filtered, strip, panel, panels, b->candidates + b->candidate_count);
     }
-    return scored + rescore(b);
+    bool wait = b->candidate_count < WORTH_SCORING && b->context->collector->ops->step == NULL;
+    return wait ? scored : scored + rescore(b);
+}
+
+uint64_t engram_block_score_waiting(struct engram_block *b)
+{
+    return rescore(b);
 }
 
 static uint64_t common_length(int64_t first, int64_t last, const int64_t range[2])

@@ -41,8 +41,11 @@ void engram_block_start_pass(struct engram_block *b);
 /* Every pair of the block with base rows [first, last) by its canonical score. */
 void engram_block_score_all(struct engram_block *b, int64_t first, int64_t last);
 
-/* One pass of all strips over `panels` panels; returns how many candidates had to be scored. */
+/* One pass of all strips over `panels` panels; returns how many candidates had to be scored. A few
+ * may wait, unless the collector's `step` is to be told of all: engram_block_score_waiting scores
+ * these, and has to be called before anything else is scored and at the end of a pass. */
 uint64_t engram_block_score_panels(struct engram_block *b, size_t panel, size_t panels);
+uint64_t engram_block_score_waiting(struct engram_block *b);
 
 /* Counts rows [first, last) as looked at by all queries. */
 void engram_block_report(const struct engram_block *b, int64_t first, int64_t last);

@@ -66,6 +66,7 @@ static void scan_step(struct engram_block *b, struct scan *scan, size_t panel, s
     last = last < b->item->last_row ? last : b->item->last_row;
     scan->seen += (uint64_t)(last - first);
     if (scan->heavy > 0) {
+        (void)engram_block_score_waiting(b);
         engram_block_score_all(b, first, last);
         scan->heavy--;
     } else {
@@ -108,6 +109,7 @@ static enum engram_status scan_sampled(struct engram_block *b, struct scan *scan
     for (size_t p = scan->begin; p < scan->end && status == ENGRAM_OK; p += SAMPLE_STRIDE) {
         status = scan_run(b, scan, p, p + 1, 1, p + SAMPLE_STRIDE);
     }
+    (void)engram_block_score_waiting(b);
     ops->sampled(b->collected, b->limit);
     engram_block_start_pass(b);
     for (size_t p = scan->begin; p < scan->end && status == ENGRAM_OK; p += SAMPLE_STRIDE) {
@@ -164,6 +166,9 @@ enum engram_status engram_block_scan(struct engram_block *b)
     for (bool first = true; again && status == ENGRAM_OK; first = false) {
         engram_block_start_pass(b);
         status = b->context->filter != NULL ? scan_filtered(b, first) : scan_all(b);
+        if (status == ENGRAM_OK) {
+            (void)engram_block_score_waiting(b);
+        }
         /* Some queries may have guessed their limit wrong: once more, for them, without. */
         again = status == ENGRAM_OK && !ops->finish(b->collected, b->limit);
     }

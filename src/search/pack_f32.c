@@ -59,6 +59,26 @@ void engram_f32_project(const struct engram_f32_bound *bound, const double *mean
     }
 }
 
+/* A float32 row as it is packed, straight from where it lies; else the same by way of `wide`. */
+static void project_row(const struct engram_prepared *prepared, size_t row, double *wide,
+                        float *dense)
+{
+    const struct engram_f32_bound *bound = &prepared->f32.bound;
+    const double *mean = prepared->f32.mean;
+    double xx = prepared->self_products == NULL ? 0 : prepared->self_products[row];
+    if (prepared->type != ENGRAM_WORK_F32) {
+        engram_prepared_row(prepared, row, wide);
+        engram_f32_project(bound, mean, wide, xx, 0, NULL, dense);
+        return;
+    }
+    const struct engram_projection projection = {bound->metric, bound->dim, bound->exponent, mean};
+    double factor = engram_projection_factor(&projection, wide, xx, 0, NULL);
+    const float *values =
+        (const float *)(const void *)(prepared->view.data + row * prepared->view.stride);
+    double norm2 = prepared->kernels->f32_project(values, mean, factor, bound->dim, dense);
+    engram_f32_extend_row(bound, norm2, dense + bound->dim);
+}
+
 /* One panel: rows side by side, so that the tile loads consecutive rows of one coordinate.
  * `wide` holds dim doubles, `dense` f32_rows x depth floats. */
 static void pack_panel(const struct engram_prepared *prepared, size_t panel, double *wide,
@@ -75,10 +95,7 @@ static void pack_panel(const struct engram_prepared *prepared, size_t panel, dou
             memset(row_dense, 0, depth * sizeof *row_dense);
             continue;
         }
-        engram_prepared_row(prepared, row, wide);
-        engram_f32_project(&prepared->f32.bound, prepared->f32.mean, wide,
-                           prepared->self_products == NULL ? 0 : prepared->self_products[row], 0,
-                           NULL, row_dense);
+        project_row(prepared, row, wide, row_dense);
     }
     for (size_t k = 0; k < depth; k++) {
         for (size_t r = 0; r < width; r++) {

@@ -1,5 +1,5 @@
-/* The loops over single rows of every kernel set this machine can run: f32_look, int_centre,
- * int_encode. Against plain code, and never a byte outside their operands. */
+/* The loops over single rows of every kernel set this machine can run: f32_look, f32_project,
+ * int_centre, int_encode. Against plain code, and never a byte outside their operands. */
 #define _GNU_SOURCE
 #include "kernels/kernels.h"
 
@@ -195,10 +195,52 @@ static void test_packing(void **state)
     guarded_free(&o.codes);
 }
 
+static void check_project(const struct engram_kernels *set, const struct guarded memory[3],
+                          size_t dim, bool at_end)
+{
+    float *row = place(&memory[0], at_end, dim);
+    double *mean =
+        (double *)(void *)(at_end ? memory[1].end - dim * sizeof(double) : memory[1].first);
+    float *out = place(&memory[2], at_end, dim);
+    double factor = ldexp(1 + random_signed() / 2, (int)random_in(-9, 9));
+    for (size_t i = 0; i < dim; i++) {
+        row[i] = (float)ldexp(random_signed(), (int)random_in(-30, 30));
+        mean[i] = random_below(3) == 0 ? 0 : random_bell();
+    }
+    for (int centred = 0; centred < 2; centred++) {
+        double own = set->f32_project(row, centred != 0 ? mean : NULL, factor, dim, out);
+        double norm2 = 0;
+        for (size_t i = 0; i < dim; i++) {
+            double value = ((double)row[i] - (centred != 0 ? mean[i] : 0)) * factor;
+            assert_true(bits_of(out[i]) == bits_of((float)value));
+            norm2 += value * value;
+        }
+        assert_true(fabs(own - norm2) <= 0x1p-40 * norm2);
+    }
+}
+
+static void test_project(void **state)
+{
+    (void)state;
+    const struct engram_kernels *set;
+    struct guarded memory[3] = {guarded_make(DIM_MAX * sizeof(float)),
+                                guarded_make(DIM_MAX * sizeof(double)),
+                                guarded_make(DIM_MAX * sizeof(float))};
+    for (size_t i = 0; (set = engram_kernels_at(i)) != NULL; i++) {
+        for (size_t d = 0; d < 2 * DIMS; d++) {
+            check_project(set, memory, dim_at(d / 2), d % 2 == 0);
+        }
+    }
+    for (size_t m = 0; m < 3; m++) {
+        guarded_free(&memory[m]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_look),
+        cmocka_unit_test(test_project),
         cmocka_unit_test(test_packing),
     };
     random_start();

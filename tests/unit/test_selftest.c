@@ -172,6 +172,21 @@ static void centre_no_tail(const struct engram_int_centre *args, float *out,
     PORTABLE->int_centre(&less, out, row);
 }
 
+static double project_narrow(const float *row, const double *mean, double factor, size_t dim,
+                             float *out)
+{
+    double norm2 = PORTABLE->f32_project(row, mean, factor, dim, out);
+    out[dim / 2] = row[dim / 2] * (float)factor - (mean == NULL ? 0 : (float)mean[dim / 2]);
+    return norm2;
+}
+
+static double project_short(const float *row, const double *mean, double factor, size_t dim,
+                            float *out)
+{
+    double norm2 = PORTABLE->f32_project(row, mean, factor, dim, out);
+    return norm2 - (double)out[dim - 1] * (double)out[dim - 1];
+}
+
 /* One code is the wrong neighbour. */
 static void encode_astray(const struct engram_int_encode *args, uint8_t *out, double *error2,
                           double *code2)
@@ -231,6 +246,11 @@ static void test_broken_sets(void **state)
     set.f32_look = look_fused;
     assert_false(engram_kernels_selftest(&set));
     set.f32_look = look_signed;
+    assert_false(engram_kernels_selftest(&set));
+    set = *PORTABLE;
+    set.f32_project = project_narrow;
+    assert_false(engram_kernels_selftest(&set));
+    set.f32_project = project_short;
     assert_false(engram_kernels_selftest(&set));
     set = *PORTABLE;
     set.int_centre = centre_no_tail;
