@@ -29,6 +29,19 @@ static inline __m512d _mm512_cvtps_pd(__m256 a)
 }
 #endif
 
+#if !defined(_mm512_cvtpd_ps)
+static inline __m256 _mm512_cvtpd_ps(__m512d a)
+{
+    double from[8];
+    float to[8];
+    simde_mm512_storeu_pd(from, a);
+    for (int i = 0; i < 8; i++) {
+        to[i] = (float)from[i];
+    }
+    return simde_mm256_loadu_ps(to);
+}
+#endif
+
 #if !defined(_mm512_cvtepi32_ps)
 static inline __m512 _mm512_cvtepi32_ps(__m512i a)
 {
@@ -72,6 +85,19 @@ static inline __m512d _mm512_maskz_loadu_pd(__mmask8 mask, const void *memory)
         lanes[i] = (mask >> i & 1) != 0 ? ((const double *)memory)[i] : 0;
     }
     return simde_mm512_loadu_pd(lanes);
+}
+#endif
+
+#if !defined(_mm256_mask_storeu_ps)
+static inline void _mm256_mask_storeu_ps(void *memory, __mmask8 mask, __m256 a)
+{
+    float lanes[8];
+    simde_mm256_storeu_ps(lanes, a);
+    for (int i = 0; i < 8; i++) {
+        if ((mask >> i & 1) != 0) {
+            ((float *)memory)[i] = lanes[i];
+        }
+    }
 }
 #endif
 
