@@ -18,7 +18,10 @@ fi
 script=$(dirname -- "$0")/job.sh
 shards=$1
 shift
-for output; do :; done # the last one
+force=
+for output; do # which is the last one, in the end
+    [ "$output" != --force ] || force=--force
+done
 
 # An element that requeues itself is pending again: the dependency waits for it. One that fails
 # leaves the join without hope; it goes, then, instead of waiting for ever.
@@ -41,5 +44,5 @@ done
 # shellcheck disable=SC2086
 merge=$(sbatch --parsable --output=%x-%j.out ${SBATCH_ARGS:-} --job-name=engram-merge \
     --cpus-per-task=1 --dependency="afterok:$array" --kill-on-invalid-dep=yes \
-    --export=ALL,STAGE=0 "$script" merge "$@" "$output")
+    --export=ALL,STAGE=0 "$script" merge ${force:+"$force"} "$@" "$output")
 echo "shards: job $array, merge: job ${merge%%;*}"
