@@ -105,8 +105,9 @@ cluster_stop() {
         # Should a cancelled job requeue itself, it does not start again, and is cancelled again.
         scontrol update PartitionName=test State=DOWN >/dev/null 2>&1 || :
         tries=0
-        until no_jobs || [ "$tries" -ge 30 ]; do
+        until no_jobs || [ "$tries" -ge 60 ]; do
             scancel --user=root >/dev/null 2>&1 || :
+            [ "$tries" -lt 20 ] || scancel --user=root --full --signal=KILL >/dev/null 2>&1 || :
             sleep 1
             tries=$((tries + 1))
         done
