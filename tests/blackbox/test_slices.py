@@ -27,6 +27,11 @@ def some_seconds_of_work(t):
     return t.two_sets(t.gaussian(30000, 128), t.gaussian(6000, 128), metric="euclidean")
 
 
+def holds_work(checkpoint):
+    """More than the head of the file is there."""
+    return checkpoint.exists() and checkpoint.stat().st_size > 4096
+
+
 def test_slices_give_the_same_bytes(t):
     path = some_seconds_of_work(t)
     t.succeeds(path, t.path("whole.h5"))
@@ -50,17 +55,20 @@ def test_a_signal_ends_the_loop_after_the_checkpoint(t):
     path = some_seconds_of_work(t)
     log = t.path("log")
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        output = t.folder / f"{number}.h5"
+        checkpoint = t.folder / f"{number}.h5.checkpoint"
         with open(log, "w", encoding="utf-8") as out:
             job = subprocess.Popen(
-                [LOOP, "100", *SLOWLY, path, "out.h5"], cwd=t.folder, env=environment(),
+                [LOOP, "100", *SLOWLY, path, str(output)], cwd=t.folder, env=environment(),
                 stderr=out, stdout=out,
+                # What is ignored here, under nohup say, a shell cannot catch.
+                preexec_fn=lambda caught=number: signal.signal(caught, signal.SIG_DFL),
             )
-            checkpoint = t.folder / "out.h5.checkpoint"
-            while job.poll() is None and not (checkpoint.exists() and checkpoint.stat().st_size > 4096):
+            while job.poll() is None and not holds_work(checkpoint):
                 time.sleep(0.02)
             job.send_signal(number)
             code = job.wait(TIMEOUT_SECONDS)
         with open(log, encoding="utf-8") as said:
             t.check(code == 75, f"{number}: exit {code}: {said.read()}")
-        t.check(checkpoint.exists(), f"{number}: no checkpoint")
-        t.check(not (t.folder / "out.h5").exists(), f"{number}: an output")
+        t.check(holds_work(checkpoint), f"{number}: no checkpoint")
+        t.check(not output.exists(), f"{number}: an output")
