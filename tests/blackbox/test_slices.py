@@ -24,7 +24,7 @@ def loop(t, *arguments):
 
 
 def some_seconds_of_work(t):
-    return t.two_sets(t.gaussian(30000, 128), t.gaussian(6000, 128), metric="euclidean")
+    return t.two_sets(t.gaussian(30000, 128), t.gaussian(4000, 128), metric="euclidean")
 
 
 def holds_work(checkpoint):
