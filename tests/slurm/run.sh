@@ -2,7 +2,7 @@
 # The scripts of scripts/slurm on a real Slurm, which this starts and stops: jobs that meet their time
 # limit, arrays, cancelled jobs. Each has to end with the bytes of a run that nobody disturbed.
 #
-#   tests/slurm/run.sh [CASE...]      array cancel limit late
+#   tests/slurm/run.sh [CASE...]      array cancel again limit late mpi mpirun
 #
 # Needs root and Slurm's daemons; skipped, with what is missing, otherwise. Takes three minutes, mostly of
 # waiting for Slurm. The command is $ENGRAM_BATCH, default build/engram-batch. KEEP=1 keeps the folder.
@@ -206,7 +206,87 @@ judge_cancel() {
     expect cancel test -z "$(find "$work" -maxdepth 1 -name 'engram.*')"
 }
 
-[ $# -gt 0 ] || set -- array cancel limit late
+# An element of an array that ends for good takes the merge with it, instead of leaving it in the queue
+# for ever. Submitted again, elements that are finished say so.
+start_again() {
+    submitted=$(SLOW=1 SBATCH_ARGS='--cpus-per-task=1 --mem=1G --time=30' \
+        "$scripts/submit-shards.sh" 3 in.h5 again.h5)
+    again_job=${submitted#shards: job }
+    again_job=${again_job%%,*}
+    hopeless_job=${submitted##* }
+}
+disturb_again() {
+    log=
+    wait_for "running third element" 300 is_running "${again_job}_3" || :
+    scancel "${again_job}_3" || :
+    wait_for "end of a merge without hope" 300 is_over "$hopeless_job" || :
+    expect again ended "$hopeless_job" CANCELLED
+    wait_for "end of the second element" 300 is_over "${again_job}_2" || :
+    submitted=$(SBATCH_ARGS='--cpus-per-task=1 --mem=1G --time=30' \
+        "$scripts/submit-shards.sh" 3 in.h5 again.h5)
+    again_job=${submitted#shards: job }
+    again_job=${again_job%%,*}
+    again_merge=${submitted##* }
+}
+judge_again() {
+    log="engram-${again_job}_1.out engram-${again_job}_2.out engram-${again_job}_3.out engram-merge-$again_merge.out"
+    wait_for "end of the second merge" 600 is_over "$again_merge" || :
+    expect again ended "$again_merge" COMPLETED
+    expect again grep -q "is up to date" "engram-${again_job}_2.out"
+    expect again cmp again.h5 expected.h5
+}
+
+# mpi.sh, which launches srun or mpirun in the background and passes the warning on. The command is
+# engram-batch-mpi where it is built, with two ranks; otherwise a world of one, which is all the same
+# to the script.
+submit_mpi() { # $1: output
+    ranks=1
+    if [ -x "$ENGRAM_REAL-mpi" ]; then
+        ENGRAM_REAL=$ENGRAM_REAL-mpi # for this job only: this is a subshell
+        ranks=2
+    fi
+    SLOW=1 sbatch --parsable --nodes=1 --ntasks-per-node="$ranks" --cpus-per-task=1 --mem=1G --time=30 \
+        --output="$1.log" "$scripts/mpi.sh" in.h5 "$1.h5"
+}
+start_mpi() {
+    mpi_job=$(STAGE=1 SCRATCH=$work submit_mpi mpi)
+}
+disturb_mpi() {
+    wait_for "checkpoint of the MPI job" 300 has_checkpoint mpi.h5 || :
+    scancel --batch --signal=USR1 "$mpi_job" || :
+}
+judge_mpi() {
+    log=mpi.log
+    wait_for "end of the MPI job" 600 is_over "$mpi_job" || :
+    expect mpi ended "$mpi_job" COMPLETED
+    expect mpi restarted "$mpi_job" 1
+    expect mpi cmp mpi.h5 expected.h5
+    expect mpi test -z "$(find "$work" -maxdepth 1 -name 'engram-*-in.h5')"
+}
+
+start_mpirun() {
+    mpirun_job=$(LAUNCH=mpirun OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 submit_mpi mpirun)
+}
+disturb_mpirun() {
+    wait_for "checkpoint of the job under mpirun" 300 has_checkpoint mpirun.h5 || :
+    scancel --batch --signal=USR1 "$mpirun_job" || :
+}
+judge_mpirun() {
+    log=mpirun.log
+    wait_for "end of the job under mpirun" 600 is_over "$mpirun_job" || :
+    expect mpirun ended "$mpirun_job" COMPLETED
+    expect mpirun restarted "$mpirun_job" 1
+    expect mpirun cmp mpirun.h5 expected.h5
+}
+
+if [ $# -eq 0 ]; then
+    set -- array cancel again limit late mpi
+    if command -v mpirun >/dev/null 2>&1; then
+        set -- "$@" mpirun
+    else
+        echo "skipped mpirun: there is none"
+    fi
+fi
 "$PYTHON" "$root/scripts/make-synthetic.py" --kind gaussian --rows 100000 --queries 40000 --dim 256 \
     --metric euclidean in.h5
 "$ENGRAM_REAL" --quiet in.h5 expected.h5
