@@ -70,7 +70,7 @@ run() {
     start=$(date +%s)
     end=$((start + seconds))
     while left=$((end - $(date +%s))) && [ $left -gt 0 ]; do
-        "$root/build/fuzz/$name" -max_total_time=$left -timeout=20 -rss_limit_mb=0 \
+        "$root/build/fuzz/$name" -max_total_time=$left -timeout=100 -report_slow_units=1000 -rss_limit_mb=0 \
             -malloc_limit_mb=0 -max_len=32768 -print_final_stats=1 -artifact_prefix="$found/" \
             "$@" >>"$log" 2>&1 && break
         [ "$(find "$found" -type f | wc -l)" -lt $((before + 20)) ] || break

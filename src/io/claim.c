@@ -223,14 +223,16 @@ static enum engram_status check_chunks(const struct engram_claim *claim, hsize_t
 enum engram_status engram_h5_check_claim(const struct engram_claim *claim)
 {
     hsize_t file_bytes = 0;
+    haddr_t end = 0; /* of what the file says that it uses: HDF5 gives zeros for what is behind */
 
     if (asked(claim) == 0) {
         return ENGRAM_OK;
     }
     ENGRAM_H5_HANDLE hid_t file = H5Iget_file_id(claim->dataset);
-    if (file < 0 || H5Fget_filesize(file, &file_bytes) < 0) {
+    if (file < 0 || H5Fget_filesize(file, &file_bytes) < 0 || H5Fget_eoa(file, &end) < 0) {
         return unknown(claim);
     }
+    file_bytes = end < file_bytes ? end : file_bytes;
     switch (claim->info->storage) {
     case ENGRAM_STORAGE_CONTIGUOUS:
     case ENGRAM_STORAGE_COMPACT:

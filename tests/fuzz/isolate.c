@@ -2,6 +2,7 @@
 #include "isolate.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
 #include <hdf5.h>
@@ -219,7 +220,10 @@ static int end_child(void)
 
     (void)close(child.to);
     (void)close(child.from);
-    FUZZ_CHECK(waitpid(child.pid, &state, 0) == child.pid);
+    pid_t ended;
+    while ((ended = waitpid(child.pid, &state, 0)) < 0 && errno == EINTR) {
+    }
+    FUZZ_CHECK(ended == child.pid);
     child.pid = 0;
     return state;
 }
@@ -236,8 +240,12 @@ static bool run(fuzz_target target, const uint8_t *data, size_t size, int *state
         memcpy(shared, data, size);
     }
     child.turns++;
-    if (write(child.to, &size, sizeof size) != (ssize_t)sizeof size ||
-        read(child.from, &done, 1) != 1) {
+    bool alive = write(child.to, &size, sizeof size) == (ssize_t)sizeof size;
+    ssize_t got = -1;
+    while (alive && (got = read(child.from, &done, 1)) < 0 && errno == EINTR) {
+        /* libFuzzer looks at its clock */
+    }
+    if (got != 1) {
         *state = end_child();
         return false;
     }
