@@ -10,6 +10,7 @@
 # DEBUG      1: -O0 -g3, in build/debug                               [0]
 # SANITIZE   address,undefined | thread | ..., in build/asan, tsan    []
 # WERROR     1: warnings are errors                                   [0]
+# HARDEN     0: without the protections that the compiler can add     [1]
 # BUILD      folder of objects and products                           [build[/configuration]]
 # PREFIX     where `make install` puts things                         [/usr/local]
 # DESTDIR    staging root put in front of PREFIX                      []
@@ -23,6 +24,7 @@ DEBUG ?= 0
 V ?= 0
 SANITIZE ?=
 WERROR ?= 0
+HARDEN ?= 1
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
@@ -152,9 +154,26 @@ ifneq ($(sanitize),)
 cflags += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer \
           $(if $(filter undefined,$(sanitize)),-fno-sanitize-recover=undefined)
 endif
+# What makes a bug harder to exploit and costs nothing that can be measured (src/README.md), as far as
+# this compiler knows it. Builds to debug, or with sanitizers, which look closer, go without.
+ifeq ($(HARDEN)$(debug)$(sanitize),1)
+accepts = $(if $(shell echo 'int main(void) { return 0; }' | $(CC) -O2 -Werror $(1) -x c - -o /dev/null 2>/dev/null && echo y),$(1))
+# All at once, which is what most compilers take; else one by one.
+accepted = $(or $(call accepts,$(1)),$(foreach f,$(1),$(call accepts,$(f))))
+# It needs optimisation, and whoever sets it has set it.
+fortify := $(if $(filter -O0,$(CFLAGS))$(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,$(if \
+             $(filter -O%,$(CFLAGS)),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))
+branches := $(call accepted,$(if $(is_x86_64),-fcf-protection=full) $(if $(is_arm64),-mbranch-protection=standard))
+harden := $(call accepted,-fstack-protector-strong -fstack-clash-protection) $(branches)
+z := -Wl,-z,
+harden_link := $(call accepted,$(z)relro $(z)now $(z)noexecstack)
+pie := $(call accepted,-pie)
+harden += $(fortify)
+endif
+
 # Headers of HDF5 (and MPI) are not held to our warnings.
 cflags_io := $(patsubst -I%,-isystem %,$(HDF5_CFLAGS))
-ldflags := -fopenmp -Wl,--as-needed $(if $(sanitize),-fsanitize=$(SANITIZE))
+ldflags := -fopenmp -Wl,--as-needed $(if $(sanitize),-fsanitize=$(SANITIZE)) $(harden_link)
 libs := -lm
 libs_h5 := $(HDF5_LIBS) $(libdeflate_libs) -lz -ldl -lpthread
 
@@ -194,7 +213,7 @@ fuzz-targets: $(fuzz)
 bench-library: $(BUILD)/libengram-bench.so
 
 # ---- stamps: rewritten only when their text changes
-flags_text := $(cc_version) $(CC) $(CFLAGS) $(cflags) $(cflags_io) $(LDFLAGS) $(ldflags) $(libs) $(libs_h5) \
+flags_text := $(cc_version) $(CC) $(CFLAGS) $(cflags) $(harden) $(cflags_io) $(LDFLAGS) $(ldflags) $(pie) $(libs) $(libs_h5) \
               $(libdeflate_cflags) $(isa_avx2) $(isa_avx512)
 sources_text := $(core_src) $(h5_src) $(cli_src) $(bench_src)
 stamp = mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' >$@.new; \
@@ -206,6 +225,8 @@ $(BUILD)/obj/sources: FORCE
 
 # ---- objects
 $(BUILD)/obj/io/%.o: cflags += $(cflags_io)
+# Kernels see numbers only, a few of them between call and return.
+$(BUILD)/obj/kernels/%.o: harden := $(branches)
 $(BUILD)/obj/io/codec.o: cflags += $(patsubst -I%,-isystem %,$(libdeflate_cflags))
 ifneq ($(is_x86_64),)
 $(BUILD)/obj/kernels/avx2.o $(BUILD)/obj/kernels/avx2_pack.o $(BUILD)/obj/kernels/avx2_bits.o: cflags += $(isa_avx2)
@@ -214,7 +235,7 @@ endif
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(quiet)$(CC) $(CPPFLAGS) $(CFLAGS) $(cflags) -MMD -MP -c -o $@ $<
+	$(quiet)$(CC) $(CPPFLAGS) $(CFLAGS) $(cflags) $(harden) -MMD -MP -c -o $@ $<
 
 # ---- libraries and commands
 archive = rm -f $@; $(AR) rcs $@ $(filter %.o,$^)
@@ -255,10 +276,10 @@ $(BUILD)/%.so: $(BUILD)/%.so.$(VERSION)
 archives = $(filter %.a,$^)
 $(BUILD)/engram-batch: $(BUILD)/obj/cli/main.o $(cli_a) $(h5_a) $(core_a)
 	$(call say,LD)
-	$(quiet)$(CC) $(CFLAGS) $(LDFLAGS) $(ldflags) -o $@ $< $(archives) $(libs_h5) $(libs)
+	$(quiet)$(CC) $(CFLAGS) $(LDFLAGS) $(ldflags) $(pie) -o $@ $< $(archives) $(libs_h5) $(libs)
 $(BUILD)/engram-bench: $(BUILD)/obj/bench/main.o $(bench_a) $(h5_a) $(core_a)
 	$(call say,LD)
-	$(quiet)$(CC) $(CFLAGS) $(LDFLAGS) $(ldflags) -o $@ $< $(archives) $(libs_h5) $(libs)
+	$(quiet)$(CC) $(CFLAGS) $(LDFLAGS) $(ldflags) $(pie) -o $@ $< $(archives) $(libs_h5) $(libs)
 
 # ---- unit tests: one program each; tests/unit/test_x.flags may hold more flags or files
 test_flags = $(shell sed 's/\#.*//' tests/unit/$*.flags 2>/dev/null)
