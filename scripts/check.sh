@@ -116,6 +116,7 @@ step headers scripts/check-headers.sh
 step format scripts/check-format.sh
 step shell scripts/check-shell.sh
 step gcc strict_build "$root/gcc" "${CC:-cc}"
+step hardening env BUILD="$root/gcc" scripts/check-hardening.sh
 step symbols env BUILD="$root/gcc" scripts/check-symbols.sh
 step long long_tests "$root/gcc"
 step mutation env BUILD="$root/gcc" scripts/mutation-test.sh
@@ -131,6 +132,8 @@ step asan sanitized_tests
 step fuzz fuzz_smoke
 step tsan scripts/check-tsan.sh
 step tidy scripts/check-tidy.sh
+step cppcheck scripts/check-cppcheck.sh
+step analyzer scripts/check-analyzer.sh
 # Minutes of waiting for a scheduler: in make soak, and here only by name.
 case $only in *" slurm "*) step slurm slurm_jobs ;; esac
 

@@ -60,6 +60,7 @@ look() {
             missing="$missing libomp clang-rt"
         fi
         has shellcheck || optional="$optional shellcheck"
+        has cppcheck || optional="$optional cppcheck"
         # Other instruction sets, emulated (scripts/check-avx512-simde.sh, scripts/check-neon.sh).
         case $(uname -m) in
         x86_64 | amd64)

@@ -104,14 +104,18 @@ static enum engram_status compute(struct engram_job_state *job)
     }
 }
 
-/* Rows that will be read; of two sets of which neither fits one is read more than once. */
+/* Rows that will be read: a base that does not fit, once for every slab of queries. */
 static uint64_t rows_to_read(const struct engram_job_state *job)
 {
     const struct engram_plan *plan = &job->plan;
+    uint64_t slab = (uint64_t)plan->query_slab_rows;
+    uint64_t times = 1;
+    if (plan->base_slab_rows != INT64_MAX && plan->query_slab_rows != INT64_MAX) {
+        times = (plan->query_rows + slab - 1) / slab;
+    }
     bool borrowed = plan->base_slab_rows == INT64_MAX && engram_inputs_shared(&job->inputs);
-    uint64_t base = engram_saturating_mul(plan->base_rows, engram_plan_readings(plan, true));
-    uint64_t queries = engram_saturating_mul(plan->query_rows, engram_plan_readings(plan, false));
-    return engram_saturating_add(base, borrowed ? 0 : queries);
+    return engram_saturating_add(engram_saturating_mul(plan->base_rows, times),
+                                 borrowed ? 0 : plan->query_rows);
 }
 
 static void start_report(struct engram_job_state *job)
@@ -158,7 +162,7 @@ static enum engram_status run(struct engram_job_state *job)
 enum engram_status engram_job_run(const struct engram_job_options *options,
                                   struct engram_job_report *report)
 {
-    struct engram_job_report unused;
+    struct engram_job_report unused = {0};
     fenv_t saved;
 
     if (options == NULL || options->size != sizeof *options || options->input == NULL ||

@@ -2,7 +2,6 @@
 #ifndef ENGRAM_JOB_SHARD_MERGE_H
 #define ENGRAM_JOB_SHARD_MERGE_H
 
-#include "base/hash.h"
 #include "job/publish_internal.h"
 #include "job/shard_parts.h"
 
@@ -15,8 +14,7 @@ struct engram_merging {
     int threads;
     size_t block_bytes;
     void *block;
-    struct engram_hash_chain chain; /* of the dataset of a part that is being read */
-    uint64_t done;                  /* rows, for progress */
+    uint64_t done; /* rows, for progress */
     uint64_t total;
 };
 

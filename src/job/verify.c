@@ -400,7 +400,7 @@ static enum engram_status verify(struct verification *v, int64_t sample)
 enum engram_status engram_job_verify(const struct engram_job_options *options, int64_t sample,
                                      struct engram_verify_report *report)
 {
-    struct engram_verify_report unused;
+    struct engram_verify_report unused = {0};
     if (options == NULL || options->size != sizeof *options || options->input == NULL ||
         options->output == NULL || sample < 0) {
         return ENGRAM_ERR_USAGE;
