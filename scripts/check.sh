@@ -9,40 +9,11 @@ cd "$(dirname "$0")/.."
 unset BUILD CFLAGS LDFLAGS DEBUG SANITIZE MAKEFLAGS MFLAGS
 export WERROR=1
 root=build/check
-mkdir -p "$root"
 only=" $* "
-passed=0
-failed=0
 jobs=$(nproc 2>/dev/null || echo 2)
 
-# $1: name, others: command. (A function that is run here runs without the effect of `set -e`.)
-step() {
-    name=$1
-    shift
-    case $only in "  " | *" $name "*) ;; *) return 0 ;; esac
-    log=$root/$name.log
-    start=$(date +%s)
-    code=0
-    "$@" >"$log" 2>&1 </dev/null || code=$?
-    seconds=$(($(date +%s) - start))
-    counts=$(tail -n 1 "$log" | sed -n 's/^\([0-9][0-9]*\) passed, \([0-9][0-9]*\) failed$/\1 \2/p')
-    ok=1
-    bad=0
-    [ -z "$counts" ] || ok=${counts% *} bad=${counts#* }
-    if [ "$code" -ne 0 ]; then
-        [ -n "$counts" ] || ok=0
-        [ "$bad" -ne 0 ] || bad=1
-    fi
-    passed=$((passed + ok))
-    failed=$((failed + bad))
-    if [ "$bad" -ne 0 ]; then
-        echo "FAILED $name (${seconds} s):"
-        tail -n 100 "$log" | sed 's/^/    /'
-    else
-        echo "ok     $name (${seconds} s): $(tail -n 1 "$log")"
-        grep -E '^skipped|warning: [0-9]+ lines' "$log" | sed 's/^/       /' || true
-    fi
-}
+# shellcheck source=scripts/steps.sh
+. scripts/steps.sh
 
 build() {
     make --no-print-directory -j"$jobs" "$@"
@@ -137,5 +108,4 @@ step analyzer scripts/check-analyzer.sh
 # Minutes of waiting for a scheduler: in make soak, and here only by name.
 case $only in *" slurm "*) step slurm slurm_jobs ;; esac
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+tell_total
