@@ -66,3 +66,30 @@ uint64_t engram_hash64(const void *data, size_t size, uint64_t seed)
     }
     return avalanche(hash);
 }
+
+void engram_hash_add(struct engram_hash_chain *chain, const void *data, size_t size)
+{
+    const size_t room = sizeof chain->block;
+    const unsigned char *from = data;
+    while (size > 0) {
+        size_t held = (size_t)(chain->size % room);
+        size_t take = size < room - held ? size : room - held;
+        if (take == room) { /* as it lies there */
+            chain->hash = engram_hash64(from, room, chain->hash);
+        } else {
+            memcpy(chain->block + held, from, take);
+            if (held + take == room) {
+                chain->hash = engram_hash64(chain->block, room, chain->hash);
+            }
+        }
+        chain->size += take;
+        from += take;
+        size -= take;
+    }
+}
+
+uint64_t engram_hash_of(const struct engram_hash_chain *chain)
+{
+    return engram_hash64(chain->block, (size_t)(chain->size % sizeof chain->block),
+                         chain->hash + chain->size);
+}

@@ -279,11 +279,10 @@ static void print_slabs(const struct engram_plan *plan)
     engram_cli_format_bytes(budget, plan->budget_bytes);
     engram_cli_format_count(rows[0], base ? (uint64_t)plan->base_slab_rows : plan->base_rows);
     engram_cli_format_count(rows[1], queries ? (uint64_t)plan->query_slab_rows : plan->query_rows);
-    uint64_t slab = queries ? (uint64_t)plan->query_slab_rows : plan->query_rows;
-    uint64_t times = base && slab > 0 ? (plan->query_rows + slab - 1) / slab : 1;
-    printf("slabs    for a budget of %s: %s base rows and %s queries at a time; the base is read "
-           "%llu %s\n",
-           budget, rows[0], rows[1], (unsigned long long)times, times == 1 ? "time" : "times");
+    uint64_t times = engram_plan_readings(plan, !plan->base_outer);
+    printf("slabs    for a budget of %s: %s base rows and %s queries at a time; %s read %llu %s\n",
+           budget, rows[0], rows[1], plan->base_outer ? "the queries are" : "the base is",
+           (unsigned long long)times, times == 1 ? "time" : "times");
 }
 
 static void print_plan(const struct engram_plan *plan, const struct engram_inputs *inputs,
@@ -315,7 +314,11 @@ static void print_plan(const struct engram_plan *plan, const struct engram_input
     if (is_matrix(inputs)) {
         uint64_t cell = inputs->float64 ? sizeof(double) : sizeof(float);
         engram_cli_format_bytes(memory[0], engram_saturating_mul(plan->pairs, cell));
-        printf("disk     %s in OUTPUT, before compression\n", memory[0]);
+        printf("disk     %s in OUTPUT%s\n", memory[0],
+               job->compress == 0                      ? ""
+               : inputs->answer == ENGRAM_ANSWER_DENSE ? ", and as much beside it before they are "
+                                                         "compressed"
+                                                       : ", before compression");
     }
 }
 

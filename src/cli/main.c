@@ -91,6 +91,7 @@ static int run(int argc, char **argv)
     }
     engram_cli_catch_exits(&messages);
     engram_cli_catch_crashes(&messages, ENGRAM_CLI_PATIENCE);
+    engram_io_start();
     switch (command) {
     case ENGRAM_CLI_INSPECT:
         return engram_cli_inspect(&options);
@@ -119,7 +120,6 @@ int main(int argc, char **argv)
 {
     fill_standard_streams();
     buffer_stdout();
-    engram_io_start();
     /* A file that grows beyond the limit (ulimit -f) is a failed write, EFBIG, not the end. */
     (void)signal(SIGXFSZ, SIG_IGN);
     int code = run(argc, argv);

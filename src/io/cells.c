@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/size.h"
 
@@ -18,6 +20,9 @@
 
 /* Rows that are worth telling the disk about at once. */
 #define EARLY_BYTES ((size_t)8 << 20)
+
+/* Cells read back at a time. */
+#define HASH_BYTES ((size_t)1 << 20)
 
 bool engram_cells_draw_mark(char mark[ENGRAM_MARK_LENGTH + 1])
 {
@@ -166,20 +171,21 @@ enum engram_status engram_cells_write(struct engram_cells *cells, uint64_t row, 
     return ENGRAM_OK;
 }
 
-enum engram_status engram_cells_write_late(struct engram_cells *cells, int which, const void *data,
-                                           size_t bytes)
+enum engram_status engram_cells_write_late(struct engram_cells *cells, int which, size_t first,
+                                           const void *data, size_t bytes)
 {
     const struct engram_cells_place *place = &cells->place;
     const uint64_t at = place->late_at[which];
     if (bytes == 0) {
         return ENGRAM_OK;
     }
-    if (at == 0 || at > place->bytes || bytes > place->bytes - at) {
+    if (at == 0 || at > place->bytes || first > place->bytes - at ||
+        bytes > place->bytes - at - first) {
         return engram_fail(&cells->log, ENGRAM_ERR_INTERNAL, "%s: no place for a dataset",
                            cells->file.shown);
     }
-    return engram_write_at(cells->file.fd, data, bytes, (off_t)at) ? ENGRAM_OK
-                                                                   : write_failure(cells);
+    return engram_write_at(cells->file.fd, data, bytes, (off_t)(at + first)) ? ENGRAM_OK
+                                                                             : write_failure(cells);
 }
 
 enum engram_status engram_cells_read(const struct engram_cells *cells, uint64_t row, uint64_t count,
@@ -196,6 +202,32 @@ enum engram_status engram_cells_read(const struct engram_cells *cells, uint64_t 
                            strerror(errno));
     }
     return ENGRAM_OK;
+}
+
+enum engram_status engram_cells_hash(const struct engram_cells *cells, uint64_t *hash)
+{
+    const struct engram_cells_place *place = &cells->place;
+    const uint64_t bytes = place->rows * place->row_bytes;
+    struct engram_hash_chain *chain = calloc(1, sizeof *chain);
+    unsigned char *block = malloc(HASH_BYTES);
+    bool good = true;
+    if (chain == NULL || block == NULL) {
+        free(chain);
+        free(block);
+        return engram_fail(&cells->log, ENGRAM_ERR_RESOURCE, "out of memory");
+    }
+    for (uint64_t at = 0; good && at < bytes; at += HASH_BYTES) {
+        size_t size = bytes - at < HASH_BYTES ? (size_t)(bytes - at) : HASH_BYTES;
+        good = engram_read_at(cells->file.fd, block, size, (off_t)(place->offset + at));
+        engram_hash_add(chain, block, good ? size : 0);
+    }
+    int error = errno;
+    *hash = engram_hash_of(chain);
+    free(chain);
+    free(block);
+    return good ? ENGRAM_OK
+                : engram_fail(&cells->log, ENGRAM_ERR_IO, "%s: cannot be read: %s",
+                              cells->file.path, strerror(error));
 }
 
 enum engram_status engram_cells_sync(struct engram_cells *cells)

@@ -16,15 +16,18 @@
 /* Characters of a mark and of a digest. */
 #define ENGRAM_MARK_LENGTH 32
 
+#define ENGRAM_LATE_SETS 3
+
 /* Where everything is; a plain description that is as good in another process. */
 struct engram_cells_place {
-    uint64_t bytes;      /* of the whole file */
-    uint64_t offset;     /* of the first cell */
-    uint64_t rows;       /* of the matrix .. */
-    uint64_t row_bytes;  /* .. and their size */
-    uint64_t mark_at;    /* where the mark is */
-    uint64_t late_at[2]; /* likewise of datasets that the caller fills in at the end; 0 without */
-    bool packed;         /* a plain file */
+    uint64_t bytes;                     /* of the whole file */
+    uint64_t offset;                    /* of the first cell */
+    uint64_t rows;                      /* of the matrix .. */
+    uint64_t row_bytes;                 /* .. and their size */
+    uint64_t mark_at;                   /* where the mark is */
+    uint64_t late_at[ENGRAM_LATE_SETS]; /* likewise of datasets that the caller fills in at the end;
+                                           0 without */
+    bool packed;                        /* a plain file */
     char mark[ENGRAM_MARK_LENGTH + 1];
 };
 
@@ -57,9 +60,13 @@ enum engram_status engram_cells_write(struct engram_cells *cells, uint64_t row, 
                                       uint64_t first, size_t bytes, const void *data,
                                       size_t stride);
 
-/* Writes `bytes` to the dataset at place.late_at[which]; none to one that is empty. IO. */
-enum engram_status engram_cells_write_late(struct engram_cells *cells, int which, const void *data,
-                                           size_t bytes);
+/* Writes `bytes` to the dataset at place.late_at[which], from byte `first` on; none to one that is
+ * empty. IO. */
+enum engram_status engram_cells_write_late(struct engram_cells *cells, int which, size_t first,
+                                           const void *data, size_t bytes);
+
+/* The hash of all cells (struct engram_hash_chain), once they are there. RESOURCE, IO. */
+enum engram_status engram_cells_hash(const struct engram_cells *cells, uint64_t *hash);
 
 /* Reads whole rows. IO. */
 enum engram_status engram_cells_read(const struct engram_cells *cells, uint64_t row, uint64_t count,

@@ -20,25 +20,19 @@
 #define HAVE_FILE_LOCKING 0
 #endif
 
-/* A damaged file can fail to be closed, which is known by then, and HDF5 would print. */
-static void close_file(hid_t file)
-{
-    ENGRAM_H5_QUIET;
-    (void)H5Fclose(file);
-}
-
 void engram_h5_close(hid_t *id)
 {
     if (*id < 0) {
         return;
     }
+    ENGRAM_H5_QUIET; /* what is damaged, or has no memory, may not even be closed */
     /* Closing clears HDF5's error stack, and scopes end before the caller asks for the message of
      * what failed in them. */
     hid_t errors = H5Eget_current_stack();
     /* Results are not checked: these handles only read, there is nothing left to lose. */
     switch (H5Iget_type(*id)) {
     case H5I_FILE:
-        close_file(*id);
+        (void)H5Fclose(*id);
         break;
     case H5I_GROUP:
         (void)H5Gclose(*id);

@@ -286,8 +286,11 @@ static int visit_object(struct walk *walk, hid_t group, const char *name,
         engram_h5_link_target(link, &key);
         return visit_group(walk, object, &key);
     }
-    /* It could have been a group that holds items. */
-    return kind == H5I_BADID ? note_odd(walk, "cannot be opened") : 0;
+    if (kind == H5I_BADID) { /* it could have been a group that holds items */
+        return note_odd(walk, "cannot be opened");
+    }
+    /* A dataset whose header lost its shape looks like a type. */
+    return kind == H5I_DATATYPE && wanted ? note_odd(walk, "is a type and no dataset") : 0;
 }
 
 static herr_t visit_link(hid_t group, const char *name, const ENGRAM_H5_LINK_INFO *link,

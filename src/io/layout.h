@@ -79,9 +79,9 @@ struct engram_layout {
     bool anndata;      /* obs and var are there, and obsm or X: see io/anndata.h */
     char obs_ids[160]; /* AnnData: path of the dataset that names the rows of `obs`; "" without */
     const struct engram_items *items; /* ITEMS: the set that the layout stands for */
-    char outside[400]; /* for people: the first external link and where it leads; "" without */
+    char outside[400];    /* for people: the first external link and where it leads; "" without */
     char unreadable[320]; /* for people: the first object that HDF5 cannot describe; "" without */
-    char hint[400];    /* for people who have to choose: what the datasets may be; "" without */
+    char hint[400];       /* for people who have to choose: what the datasets may be; "" without */
 };
 
 /* Describes the file at `path`. Every dataset is listed once, under the first path that leads to

@@ -261,6 +261,7 @@ static void free_set(struct engram_output_set *set)
     free(set->path);
     free(set->stage);
     free(set->parked);
+    free(set->chain);
 }
 
 /* Checks sizes, decides the storage and creates the dataset as the last of output->sets. Takes
@@ -304,8 +305,23 @@ static enum engram_status add_set(struct engram_output *output, const char *path
         free_set(&set);
         return status;
     }
+    if (output->hashes && (set.chain = calloc(1, sizeof *set.chain)) == NULL) {
+        free_set(&set);
+        return engram_fail(&output->log, ENGRAM_ERR_RESOURCE, "out of memory");
+    }
     output->sets[output->count++] = set;
     return ENGRAM_OK;
+}
+
+void engram_output_keep_hashes(struct engram_output *output)
+{
+    output->hashes = true;
+}
+
+uint64_t engram_output_hash(const struct engram_output *output, int dataset)
+{
+    const struct engram_hash_chain *chain = output->sets[dataset].chain;
+    return chain != NULL ? engram_hash_of(chain) : 0;
 }
 
 enum engram_status engram_output_dataset(struct engram_output *output, const char *path,
@@ -359,6 +375,10 @@ enum engram_status engram_output_ids_next(struct engram_output *output, int data
     if (output->rows_begun || count < 0 || (hsize_t)count > set->dims[0] - first) {
         return engram_fail(&output->log, ENGRAM_ERR_INTERNAL, "%s: %s: too many ids",
                            output->temporary.shown, set->path);
+    }
+    enum engram_status status = engram_output_hash_rows(output, set, first, (hsize_t)count, text);
+    if (status != ENGRAM_OK) {
+        return status;
     }
     if (set->level > 0) {
         return engram_output_feed(output, set, (hsize_t)count, text);

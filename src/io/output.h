@@ -75,14 +75,20 @@ enum engram_status engram_output_rows(struct engram_output *output, int dataset,
                                       int64_t count, const void *data);
 
 /* Everything is declared and written but the rows of `dataset`, which is contiguous and not empty,
- * and those of two contiguous datasets `late`, unless it is NULL: hands the file over for its cells
- * to be written. `mark` stands in the digest's place, the only text that is not final. Frees
- * `output` whatever happens. IO. */
+ * and those of contiguous datasets `late` (ENGRAM_LATE_SETS), unless it is NULL: hands the file
+ * over for its cells to be written. `mark` stands in the digest's place, the only text that is not
+ * final. Frees `output` whatever happens. IO. */
 enum engram_status engram_output_settle(struct engram_output *output, int dataset, const int *late,
                                         const char *mark, struct engram_cells *cells);
 
 /* Memory that writing a compressed dataset of rows x row_bytes takes. */
 uint64_t engram_output_packing_bytes(uint64_t rows, uint64_t row_bytes, int threads);
+
+/* From here on the rows of datasets that are declared are hashed: they have to come in order. */
+void engram_output_keep_hashes(struct engram_output *output);
+
+/* The hash (struct engram_hash_chain) of a dataset's rows so far. */
+uint64_t engram_output_hash(const struct engram_output *output, int dataset);
 
 /* Finishes, syncs and renames; frees `output` whatever happens. */
 enum engram_status engram_output_publish(struct engram_output *output);

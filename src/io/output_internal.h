@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "io/output.h"
 #include "io/tempfile.h"
 
@@ -26,10 +27,11 @@ struct engram_output_set {
     hsize_t dims[2];
     size_t element; /* bytes of one element */
     size_t row_bytes;
-    int level;            /* deflate level; 0: contiguous */
-    haddr_t offset;       /* contiguous: of the first byte in the file */
-    bool strings;         /* ids: written while datasets are declared */
-    hsize_t rows_written; /* rows taken from the caller; packed: the next row */
+    int level;                       /* deflate level; 0: contiguous */
+    haddr_t offset;                  /* contiguous: of the first byte in the file */
+    bool strings;                    /* ids: written while datasets are declared */
+    hsize_t rows_written;            /* rows taken from the caller; packed: the next row */
+    struct engram_hash_chain *chain; /* of the rows, if they are hashed */
     /* Packed only. */
     hsize_t chunk_rows;
     hsize_t chunk_columns;
@@ -50,6 +52,7 @@ struct engram_output {
     int threads;
     hid_t file; /* -1 once only pwrite is left to do */
     bool rows_begun;
+    bool hashes;       /* rows are hashed */
     uint64_t reserved; /* the file system holds room for the file up to here */
     struct engram_output_set *sets;
     size_t count;
@@ -78,6 +81,11 @@ void engram_output_plan_chunks(struct engram_output_set *set, int threads);
 /* Takes the next `count` rows of a packed set. */
 enum engram_status engram_output_feed(struct engram_output *output, struct engram_output_set *set,
                                       hsize_t count, const void *data);
+
+/* Hashes the next rows, if they are to be hashed. INTERNAL when they are not the next. */
+enum engram_status engram_output_hash_rows(struct engram_output *output,
+                                           struct engram_output_set *set, hsize_t first,
+                                           hsize_t count, const void *data);
 
 /* Rows of a contiguous dataset while HDF5 has the file open. */
 enum engram_status engram_output_by_h5(struct engram_output *output,

@@ -386,6 +386,21 @@ static void start_writing(int fd, off_t offset, size_t bytes)
 #endif
 }
 
+enum engram_status engram_output_hash_rows(struct engram_output *output,
+                                           struct engram_output_set *set, hsize_t first,
+                                           hsize_t count, const void *data)
+{
+    if (set->chain == NULL) {
+        return ENGRAM_OK;
+    }
+    if ((uint64_t)first * set->row_bytes != set->chain->size) {
+        return engram_fail(&output->log, ENGRAM_ERR_INTERNAL, "%s: %s: rows are not in order",
+                           output->temporary.shown, set->path);
+    }
+    engram_hash_add(set->chain, data, (size_t)count * set->row_bytes);
+    return ENGRAM_OK;
+}
+
 enum engram_status engram_output_rows(struct engram_output *output, int dataset, int64_t first,
                                       int64_t count, const void *data)
 {
@@ -408,6 +423,11 @@ enum engram_status engram_output_rows(struct engram_output *output, int dataset,
                            "%s: %s: rows %lld to %lld cannot be written", output->temporary.shown,
                            set != NULL ? set->path : "?", (long long)first,
                            (long long)first + (long long)count);
+    }
+    enum engram_status status =
+        engram_output_hash_rows(output, set, (hsize_t)first, (hsize_t)count, data);
+    if (status != ENGRAM_OK) {
+        return status;
     }
     if (set->level > 0) {
         return engram_output_feed(output, set, (hsize_t)count, data);

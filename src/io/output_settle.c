@@ -82,7 +82,7 @@ static enum engram_status describe(struct engram_output *output, int dataset, co
                                          .offset = set->offset,
                                          .rows = set->dims[0],
                                          .row_bytes = set->row_bytes};
-    for (int i = 0; late != NULL && i < 2; i++) {
+    for (int i = 0; late != NULL && i < ENGRAM_LATE_SETS; i++) {
         place->late_at[i] = output->sets[late[i]].offset;
     }
     memcpy(place->mark, mark, ENGRAM_MARK_LENGTH);

@@ -87,16 +87,19 @@ enum engram_status engram_result_components(struct engram_result *result, int64_
  * not a finished result. Never fails loudly. */
 void engram_result_digest(const char *path, char digest[64]);
 
+#define ENGRAM_RESULT_HASHES 7
+
 /* What the part of a shard holds beyond its answers; the writer is job/publish_part.c. */
 struct engram_result_part {
     char job[1024];          /* the whole job's shapes and options, see job/identity.h */
     uint64_t ids_content[2]; /* hashes of the ids of base and queries; 0 without */
     int64_t compress;
-    int64_t max_pairs;  /* 0: no limit */
-    int64_t grains[2];  /* content hashes that there are of base and queries */
-    int64_t pairs;      /* a result of pairs: how many */
-    size_t id_width[2]; /* bytes of an id of base and queries; 0 without */
-    size_t label_width; /* likewise of a label */
+    int64_t max_pairs;                     /* 0: no limit */
+    int64_t grains[2];                     /* content hashes that there are of base and queries */
+    int64_t pairs;                         /* a result of pairs: how many */
+    size_t id_width[2];                    /* bytes of an id of base and queries; 0 without */
+    size_t label_width;                    /* likewise of a label */
+    int64_t answers[ENGRAM_RESULT_HASHES]; /* of datasets and attributes: job/publish_part.c */
 };
 
 /* DATA when the result is no part, or lacks something. */

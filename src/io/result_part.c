@@ -56,6 +56,22 @@ static enum engram_status count_grains(const struct engram_result *result, const
     return status;
 }
 
+/* The hashes of the part's own datasets. */
+static enum engram_status read_hashes(const struct engram_result *result, int64_t *hashes,
+                                      int64_t count)
+{
+    int64_t dims[2] = {count, 0};
+    hid_t opened = -1;
+    enum engram_status status =
+        engram_result_open_set(result, "/content/answers", H5T_INTEGER, 1, dims, &opened);
+    ENGRAM_H5_HANDLE hid_t dataset = opened;
+    if (status == ENGRAM_OK &&
+        !engram_result_slab(dataset, H5T_NATIVE_INT64, 0, count, 0, hashes)) {
+        return engram_result_read_failure(result, "its hashes");
+    }
+    return status;
+}
+
 static const char *content_path(bool queries)
 {
     return queries ? "/content/queries" : "/content/base";
@@ -92,6 +108,9 @@ enum engram_status engram_result_part(struct engram_result *result, struct engra
     for (int i = 0; status == ENGRAM_OK && i < 2; i++) {
         part->ids_content[i] = (uint64_t)ids[i];
         status = count_grains(result, content_path(i == 1), &part->grains[i]);
+    }
+    if (status == ENGRAM_OK) {
+        status = read_hashes(result, part->answers, ENGRAM_RESULT_HASHES);
     }
     if (status == ENGRAM_OK && (part->compress < 0 || part->compress > 9 || part->max_pairs < 0)) {
         status = bad_part(result, "attribute `compress` or `max_pairs`", "is out of range");

@@ -9,13 +9,13 @@
 #include "job/state.h"
 
 /* A place as a record's payload. */
-enum { PLACE_WORDS = 8, PLACE_BYTES = PLACE_WORDS * 8 + ENGRAM_MARK_LENGTH };
+enum { PLACE_WORDS = 9, PLACE_BYTES = PLACE_WORDS * 8 + ENGRAM_MARK_LENGTH };
 
 static void encode(const struct engram_cells_place *place, unsigned char bytes[PLACE_BYTES])
 {
-    const uint64_t words[PLACE_WORDS] = {place->bytes,      place->offset,    place->rows,
-                                         place->row_bytes,  place->mark_at,   place->packed,
-                                         place->late_at[0], place->late_at[1]};
+    const uint64_t words[PLACE_WORDS] = {place->bytes,      place->offset,     place->rows,
+                                         place->row_bytes,  place->mark_at,    place->packed,
+                                         place->late_at[0], place->late_at[1], place->late_at[2]};
     for (int i = 0; i < PLACE_WORDS; i++) {
         engram_store64le(bytes + 8 * i, words[i]);
     }
@@ -31,7 +31,8 @@ static struct engram_cells_place decode(const unsigned char bytes[PLACE_BYTES])
         .row_bytes = engram_load64le(bytes + 24),
         .mark_at = engram_load64le(bytes + 32),
         .packed = engram_load64le(bytes + 40) != 0,
-        .late_at = {engram_load64le(bytes + 48), engram_load64le(bytes + 56)},
+        .late_at = {engram_load64le(bytes + 48), engram_load64le(bytes + 56),
+                    engram_load64le(bytes + 64)},
     };
     memcpy(place.mark, bytes + 8 * PLACE_WORDS, ENGRAM_MARK_LENGTH);
     return place;
@@ -178,12 +179,20 @@ static enum engram_status write_content(struct engram_job_state *job)
     if (job->inputs.shard[1] == 0) {
         return ENGRAM_OK;
     }
-    enum engram_status status = engram_cells_write_late(&job->cells, 0, base->grains,
-                                                        (size_t)base->count * sizeof *base->grains);
-    return status == ENGRAM_OK
-               ? engram_cells_write_late(&job->cells, 1, queries.grains,
-                                         (size_t)queries.count * sizeof *queries.grains)
-               : status;
+    uint64_t cells = 0;
+    enum engram_status status = engram_cells_hash(&job->cells, &cells);
+    if (status == ENGRAM_OK) {
+        status = engram_cells_write_late(&job->cells, 0, 0, base->grains,
+                                         (size_t)base->count * sizeof *base->grains);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_cells_write_late(&job->cells, 1, 0, queries.grains,
+                                         (size_t)queries.count * sizeof *queries.grains);
+    }
+    if (status == ENGRAM_OK) {
+        status = engram_cells_write_late(&job->cells, 2, 0, &cells, sizeof cells);
+    }
+    return status;
 }
 
 enum engram_status engram_dense_finish(struct engram_job_state *job)

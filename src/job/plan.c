@@ -219,6 +219,58 @@ static struct engram_demand demand_of(const struct engram_inputs *inputs,
     return demand;
 }
 
+static uint64_t times(uint64_t rows, uint64_t slab)
+{
+    return (rows + slab - 1) / slab;
+}
+
+uint64_t engram_plan_readings(const struct engram_plan *plan, bool base)
+{
+    const bool parts = plan->base_slab_rows != INT64_MAX && plan->query_slab_rows != INT64_MAX;
+    if (!parts || base == plan->base_outer) {
+        return 1;
+    }
+    return base ? times(plan->query_rows, (uint64_t)plan->query_slab_rows)
+                : times(plan->base_rows, (uint64_t)plan->base_slab_rows);
+}
+
+/* Where neither set fits, one is read once and the other again and again. The cells of a dense
+ * result can be written in any order, so it may be either: the one that reads less. */
+static void choose_order(const struct engram_inputs *inputs, const struct engram_demand *demand,
+                         struct engram_plan *plan)
+{
+    const uint64_t base_bytes = engram_saturating_mul(plan->base_rows, row_bytes(&inputs->base));
+    const uint64_t query_bytes =
+        engram_saturating_mul(plan->query_rows, row_bytes(&inputs->queries));
+    if (inputs->answer != ENGRAM_ANSWER_DENSE || plan->base_slab_rows == INT64_MAX ||
+        plan->query_slab_rows == INT64_MAX || demand->base_row == 0 || demand->query_row == 0) {
+        return;
+    }
+    /* A quarter for the inner set, as the budget has it, and whole grains. */
+    const uint64_t both = (uint64_t)plan->base_slab_rows * demand->base_row +
+                          (uint64_t)plan->query_slab_rows * demand->query_row;
+    uint64_t queries = both / 4 / demand->query_row / ENGRAM_ROW_GRAIN * ENGRAM_ROW_GRAIN;
+    queries = queries > ENGRAM_ROW_GRAIN ? queries : ENGRAM_ROW_GRAIN;
+    uint64_t taken = engram_saturating_mul(queries, demand->query_row);
+    uint64_t base = taken < both ? (both - taken) / demand->base_row : 0;
+    base = base / ENGRAM_ROW_GRAIN * ENGRAM_ROW_GRAIN;
+    if (base == 0 || base >= plan->base_rows || queries >= plan->query_rows) {
+        return;
+    }
+    uint64_t by_queries = engram_saturating_add(
+        query_bytes, engram_saturating_mul(
+                         base_bytes, times(plan->query_rows, (uint64_t)plan->query_slab_rows)));
+    uint64_t by_base = engram_saturating_add(
+        base_bytes, engram_saturating_mul(query_bytes, times(plan->base_rows, base)));
+    if (by_base < by_queries) {
+        plan->base_outer = true;
+        plan->read_ahead = false;
+        plan->base_slab_rows = (int64_t)base;
+        plan->base_slab_least = (int64_t)base;
+        plan->query_slab_rows = (int64_t)queries;
+    }
+}
+
 /* Slabs, and what pairs may take of what they leave. */
 static void divide(const struct engram_inputs *inputs, const struct engram_job_options *options,
                    const struct engram_kernels *kernels, struct engram_plan *plan)
@@ -238,6 +290,7 @@ static void divide(const struct engram_inputs *inputs, const struct engram_job_o
         demand.base_lean = engram_saturating_add(demand.base_lean, cell);
     }
     engram_budget_divide(&demand, plan);
+    choose_order(inputs, &demand, plan);
     plan->answer_bytes =
         engram_plan_spools(inputs) ? 0 : engram_saturating_add(demand.answers, plan->block_bytes);
     plan->pair_bytes = engram_plan_pair_bytes > 0 ? engram_plan_pair_bytes : plan->block_bytes;

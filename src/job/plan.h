@@ -27,6 +27,7 @@ struct engram_plan {
     int64_t base_slab_least; /* where a look at the data chooses the largest of the copies */
     int64_t query_slab_rows; /* likewise */
     bool read_ahead;         /* the next slab of the base is read while one is searched */
+    bool base_outer;         /* each slab of the base meets all queries, not the other way round */
     int64_t unit_queries;    /* queries that are searched at a time */
     uint64_t pairs;
     double gflop; /* 2 x pairs x dim, in 10^9 */
@@ -37,6 +38,9 @@ struct engram_plan {
 enum engram_status engram_plan_make(const struct engram_inputs *inputs,
                                     const struct engram_job_options *options,
                                     struct engram_plan *plan);
+
+/* How often the base or the queries are read. */
+uint64_t engram_plan_readings(const struct engram_plan *plan, bool base);
 
 /* Whether nobody can know how many answers there will be: pairs without a k, or one that cuts
  * nothing off. What memory does not hold of them goes to temporary files. */

@@ -172,7 +172,7 @@ static enum engram_status write_row_data(const struct engram_publication *p)
     return status;
 }
 
-static enum engram_status write_finished_ids(const struct engram_publication *p, const char *name,
+static enum engram_status write_finished_ids(struct engram_publication *p, const char *name,
                                              bool queries, int64_t count)
 {
     const struct engram_finished_rows *finished = p->answers->finished;
@@ -188,7 +188,7 @@ static enum engram_status write_finished_ids(const struct engram_publication *p,
 }
 
 /* Base ids of the whole dataset, because results hold dataset rows; query ids of the queries. */
-static enum engram_status write_ids(const struct engram_publication *p, bool queries)
+static enum engram_status write_ids(struct engram_publication *p, bool queries)
 {
     const struct engram_set_ref *set = queries ? answered(p->inputs) : &p->inputs->base;
     const char *name = queries ? "/query_ids" : "/base_ids";
@@ -203,7 +203,12 @@ static enum engram_status write_ids(const struct engram_publication *p, bool que
     }
     enum engram_status status = engram_set_read_ids(set, first, last, &p->options->log, &ids);
     if (status == ENGRAM_OK) {
-        status = engram_output_ids(p->output, name, &ids, p->options->compress);
+        int *dataset = &p->id_sets[queries];
+        status = engram_output_ids_begin(p->output, name, ids.width, ids.count,
+                                         p->options->compress, dataset);
+        if (status == ENGRAM_OK) {
+            status = engram_output_ids_next(p->output, *dataset, ids.count, ids.text);
+        }
         engram_ids_free(&ids);
     }
     return status;
@@ -238,6 +243,9 @@ static enum engram_status begin(struct engram_publication *p,
     }
     enum engram_status status = engram_output_create(options->path, options->replace,
                                                      options->threads, &options->log, &p->output);
+    if (status == ENGRAM_OK && options->part.base != NULL) {
+        engram_output_keep_hashes(p->output);
+    }
     if (status == ENGRAM_OK) {
         status = write_attributes(p);
     }
@@ -275,6 +283,8 @@ static struct engram_publication publication_of(const struct engram_inputs *inpu
     return (struct engram_publication){
         .inputs = inputs,
         .options = options,
+        .sets = {-1, -1, -1, -1},
+        .id_sets = {-1, -1},
         .queries = answered(inputs)->last - answered(inputs)->first,
         .value_type = inputs->float64 ? ENGRAM_OUT_F64 : ENGRAM_OUT_F32,
     };
@@ -313,7 +323,13 @@ enum engram_status engram_publish_cells(const struct engram_inputs *inputs,
         engram_output_discard(p.output);
         return status;
     }
-    return engram_output_settle(p.output, p.sets[0],
-                                options->part.base != NULL ? p.content_sets : NULL, options->digest,
-                                cells);
+    const bool part = options->part.base != NULL;
+    int64_t hashes[ENGRAM_PART_HASHES];
+    engram_publication_hashes(&p, hashes);
+    status = engram_output_settle(p.output, p.sets[0], part ? p.content_sets : NULL,
+                                  options->digest, cells);
+    if (status == ENGRAM_OK && part) { /* those of the ids; that of the cells follows */
+        status = engram_cells_write_late(cells, 2, 0, hashes, sizeof hashes);
+    }
+    return status;
 }

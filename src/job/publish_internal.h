@@ -26,8 +26,9 @@ struct engram_publication {
     struct engram_output *output;
     int64_t queries;
     enum engram_output_type value_type; /* of distances or similarities */
-    int sets[ENGRAM_PUBLISH_SETS];      /* the kind's datasets */
-    int content_sets[2];                /* a part's hashes of base and queries */
+    int sets[ENGRAM_PUBLISH_SETS];      /* the kind's datasets; -1: none */
+    int id_sets[2];                     /* ids of base and queries; -1: none */
+    int content_sets[ENGRAM_LATE_SETS]; /* a part's hashes of base, queries and answers */
     /* Room for one block, from engram_publication_room; freed by publish.c. */
     int64_t *rows;
     void *values; /* float or double, as value_type says */
@@ -80,5 +81,13 @@ enum engram_status engram_publication_blocks(const struct engram_publication *p,
 /* ---- publish_part.c: of a shard's part alone, in `declare` after the kind's, in `write` last */
 enum engram_status engram_publication_declare_part(struct engram_publication *p);
 enum engram_status engram_publication_write_part(struct engram_publication *p);
+
+/* Hashes of a part, in the order of /content/answers: of the datasets sets[], then id_sets[], then
+ * of what the root attributes say. */
+#define ENGRAM_PART_ATTRIBUTES (ENGRAM_PUBLISH_SETS + 2)
+#define ENGRAM_PART_HASHES (ENGRAM_PART_ATTRIBUTES + 1)
+uint64_t engram_publication_attributes_hash(const struct engram_inputs *inputs);
+void engram_publication_hashes(const struct engram_publication *p,
+                               int64_t hashes[ENGRAM_PART_HASHES]);
 
 #endif

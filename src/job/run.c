@@ -104,18 +104,14 @@ static enum engram_status compute(struct engram_job_state *job)
     }
 }
 
-/* Rows that will be read: a base that does not fit, once for every slab of queries. */
+/* Rows that will be read; of two sets of which neither fits one is read more than once. */
 static uint64_t rows_to_read(const struct engram_job_state *job)
 {
     const struct engram_plan *plan = &job->plan;
-    uint64_t slab = (uint64_t)plan->query_slab_rows;
-    uint64_t times = 1;
-    if (plan->base_slab_rows != INT64_MAX && plan->query_slab_rows != INT64_MAX) {
-        times = (plan->query_rows + slab - 1) / slab;
-    }
     bool borrowed = plan->base_slab_rows == INT64_MAX && engram_inputs_shared(&job->inputs);
-    return engram_saturating_add(engram_saturating_mul(plan->base_rows, times),
-                                 borrowed ? 0 : plan->query_rows);
+    uint64_t base = engram_saturating_mul(plan->base_rows, engram_plan_readings(plan, true));
+    uint64_t queries = engram_saturating_mul(plan->query_rows, engram_plan_readings(plan, false));
+    return engram_saturating_add(base, borrowed ? 0 : queries);
 }
 
 static void start_report(struct engram_job_state *job)

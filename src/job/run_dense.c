@@ -138,6 +138,102 @@ static enum engram_status search(struct dense *dense)
     return status;
 }
 
+/* ---- each slab of the base past all slabs of queries, where that reads less */
+
+/* The slab's rows, prepared for every query. */
+static enum engram_status prepare(struct dense *dense, const struct engram_slab *slab,
+                                  struct engram_request *request, struct engram_prepared **prepared)
+{
+    struct engram_job_state *job = dense->job;
+    struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
+    struct engram_set set = slab->set;
+    uint64_t start = engram_clock_ns();
+    *request = engram_job_request(job);
+    set.dim = job->inputs.base.dataset->dims[1];
+    options.metric = job->inputs.metric;
+    options.expected_rows = (int64_t)job->plan.base_rows;
+    options.expected_queries = (int64_t)job->plan.query_rows;
+    options.filter = ENGRAM_FILTER_CANONICAL;
+    options.isa = job->plan.isa;
+    options.threads = job->plan.threads;
+    options.cancel = job->options->cancel;
+    options.log = job->options->log;
+    enum engram_status status =
+        engram_prepare_named(&set, job->base_name, slab->first_row, &options, prepared);
+    if (status == ENGRAM_OK) {
+        job->report->search.skipped_base += (*prepared)->skipped;
+    }
+    job->report->search_seconds += (double)(engram_clock_ns() - start) * 1e-9;
+    return status;
+}
+
+/* All slabs of queries past one slab of the base; `first`: they have not been seen yet. */
+static enum engram_status search_base(struct dense *dense, struct engram_source *queries,
+                                      const struct engram_slab *base, bool first)
+{
+    struct engram_job_state *job = dense->job;
+    struct engram_prepared *prepared = NULL;
+    struct engram_request request;
+    enum engram_status status = prepare(dense, base, &request, &prepared);
+    while (status == ENGRAM_OK) {
+        struct engram_slab slab;
+        status = engram_feed_next(job, queries, &job->query_content, &slab);
+        if (status != ENGRAM_OK || slab.set.rows == 0) {
+            break;
+        }
+        job->queries = (struct engram_query_rows){
+            .set = slab.set, .first_row = slab.first_row, .what = job->query_name};
+        job->queries.set.dim = job->inputs.queries.dataset->dims[1];
+        if (first) {
+            status = engram_queries_check(prepared, &job->queries, &request,
+                                          &job->report->search.skipped_queries);
+        }
+        if (status == ENGRAM_OK) {
+            status = search_slab(dense, prepared, base->first_row, &request);
+        }
+    }
+    engram_prepared_free(prepared);
+    return status;
+}
+
+static bool base_done(const struct engram_job_state *job, const struct engram_slab *base)
+{
+    const struct engram_unit all = {
+        .queries = {job->inputs.queries.first, job->inputs.queries.last},
+        .base = {base->first_row, base->first_row + base->set.rows}};
+    struct engram_unit left;
+    return !engram_done_left(&job->done, &all, &left);
+}
+
+static enum engram_status search_by_base(struct dense *dense)
+{
+    struct engram_job_state *job = dense->job;
+    struct engram_source *base = NULL;
+    struct engram_source *queries = NULL;
+    struct engram_slab slab;
+    bool first = true;
+    enum engram_status status =
+        engram_feed_open(job, &job->inputs.base, job->plan.base_slab_rows, &base);
+    if (status == ENGRAM_OK) {
+        status = engram_feed_open(job, &job->inputs.queries, job->plan.query_slab_rows, &queries);
+    }
+    while (status == ENGRAM_OK) {
+        status = engram_feed_next(job, base, &job->base_content, &slab);
+        if (status != ENGRAM_OK || slab.set.rows == 0) {
+            break;
+        }
+        /* The queries are read once in any case: their content has to be known. */
+        if (first || !base_done(job, &slab)) {
+            status = search_base(dense, queries, &slab, first);
+            engram_source_rewind(queries);
+            first = false;
+        }
+    }
+    engram_source_close(base);
+    engram_source_close(queries);
+    return status;
+}
+
 enum engram_status engram_job_dense(struct engram_job_state *job)
 {
     struct dense dense = {
@@ -146,7 +242,7 @@ enum engram_status engram_job_dense(struct engram_job_state *job)
         .cell = job->inputs.float64 ? sizeof(double) : sizeof(float)};
     enum engram_status status = engram_dense_open(job);
     if (status == ENGRAM_OK) {
-        status = search(&dense);
+        status = job->plan.base_outer ? search_by_base(&dense) : search(&dense);
     }
     free(dense.values.data);
     return status == ENGRAM_OK ? engram_dense_finish(job) : status;

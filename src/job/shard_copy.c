@@ -1,4 +1,6 @@
 /* Rows of the parts of a sharded job into the result, a block at a time. */
+#include <string.h>
+
 #include "base/log.h"
 #include "job/shard_merge.h"
 #include "search/unit.h"
@@ -8,8 +10,33 @@ struct piece {
     enum engram_result_set set; /* in the parts */
     int dataset;                /* in the result */
     size_t row_bytes;
-    size_t width; /* of texts */
+    int hash; /* which of the part's hashes is its own */
 };
+
+/* Bytes of a text in a part; 0: it is no text. Parts have room for their own longest. */
+static size_t width_in(const struct engram_shard_part *part, enum engram_result_set set)
+{
+    switch (set) {
+    case ENGRAM_RESULT_LABEL_TEXTS:
+        return part->label_width;
+    case ENGRAM_RESULT_BASE_IDS:
+        return part->id_width[0];
+    case ENGRAM_RESULT_QUERY_IDS:
+        return part->id_width[1];
+    default:
+        return 0;
+    }
+}
+
+/* `count` texts of `from` bytes become as wide as `to`, NUL-padded, where they are. */
+static void widen(char *texts, int64_t count, size_t from, size_t to)
+{
+    for (int64_t i = count; from < to && i-- > 0;) {
+        char *wide = texts + (size_t)i * to;
+        memmove(wide, texts + (size_t)i * from, from);
+        memset(wide + from, 0, to - from);
+    }
+}
 
 static enum engram_status step(struct engram_merging *m, int64_t rows)
 {
@@ -34,20 +61,40 @@ static int64_t block_rows(const struct engram_merging *m, size_t row_bytes)
 typedef enum engram_status (*block_fn)(struct engram_merging *m, const struct piece *piece,
                                        void *context, int64_t index, int64_t first, int64_t count);
 
+/* Reads rows into m->block and adds what the part holds to its hash. */
+static enum engram_status read_block(struct engram_merging *m, const struct piece *piece,
+                                     const struct engram_shard_part *part,
+                                     struct engram_result *result, int64_t first, int64_t count)
+{
+    const size_t width = width_in(part, piece->set);
+    const size_t stored = width > 0 ? width : piece->row_bytes;
+    if (piece->row_bytes == 0) {
+        return ENGRAM_OK;
+    }
+    enum engram_status status =
+        engram_result_read(result, piece->set, first, count, width, m->block);
+    if (status == ENGRAM_OK) {
+        engram_hash_add(&m->chain, m->block, (size_t)count * stored);
+        widen(m->block, count, stored, piece->row_bytes);
+    }
+    return status;
+}
+
 static enum engram_status each_block_of(struct engram_merging *m, const struct piece *piece,
                                         int64_t index, int64_t rows, block_fn take, void *context)
 {
+    const struct engram_shard_part *part = &m->parts.parts[index];
     const int64_t block = block_rows(m, piece->row_bytes);
     struct engram_result *result = NULL;
     if (rows == 0) {
         return ENGRAM_OK;
     }
+    m->chain.hash = 0;
+    m->chain.size = 0;
     enum engram_status status = engram_shard_parts_open(&m->parts, index, &result);
     for (int64_t first = 0; status == ENGRAM_OK && first < rows; first += block) {
         int64_t count = rows - first < block ? rows - first : block;
-        if (piece->row_bytes > 0) {
-            status = engram_result_read(result, piece->set, first, count, piece->width, m->block);
-        }
+        status = read_block(m, piece, part, result, first, count);
         if (status == ENGRAM_OK) {
             status = take(m, piece, context, index, first, count);
         }
@@ -56,6 +103,12 @@ static enum engram_status each_block_of(struct engram_merging *m, const struct p
         }
     }
     engram_result_close(result);
+    if (status == ENGRAM_OK && (int64_t)engram_hash_of(&m->chain) != part->hashes[piece->hash]) {
+        return engram_fail(&m->options->log, ENGRAM_ERR_DATA,
+                           "%s: its answers changed since they were written; the part is damaged: "
+                           "delete it and run its shard again",
+                           part->path);
+    }
     return status;
 }
 
@@ -105,7 +158,7 @@ enum engram_status engram_merging_write_ids(void *context, struct engram_output 
     struct engram_merging *m = context;
     const size_t width = m->parts.id_width[queries];
     const struct piece piece = {queries ? ENGRAM_RESULT_QUERY_IDS : ENGRAM_RESULT_BASE_IDS, dataset,
-                                width, width};
+                                width, ENGRAM_PUBLISH_SETS + queries};
     enum engram_status status = ENGRAM_OK;
     if (!queries) {
         return each_block_of(m, &piece, 0, m->parts.info.base_shape[0], put_ids, output);
@@ -130,9 +183,9 @@ static enum engram_status write_knn(struct engram_merging *m, const struct engra
 {
     const size_t k = (size_t)m->inputs.k;
     const struct piece pieces[] = {
-        {ENGRAM_RESULT_ROWS, p->sets[ENGRAM_KNN_ROWS], k * sizeof(int64_t), 0},
-        {ENGRAM_RESULT_VALUES, p->sets[ENGRAM_KNN_VALUES], k * value_bytes(m), 0},
-        {ENGRAM_RESULT_COUNTS, p->sets[ENGRAM_KNN_COUNTS], sizeof(int32_t), 0},
+        {ENGRAM_RESULT_ROWS, p->sets[ENGRAM_KNN_ROWS], k * sizeof(int64_t), ENGRAM_KNN_ROWS},
+        {ENGRAM_RESULT_VALUES, p->sets[ENGRAM_KNN_VALUES], k * value_bytes(m), ENGRAM_KNN_VALUES},
+        {ENGRAM_RESULT_COUNTS, p->sets[ENGRAM_KNN_COUNTS], sizeof(int32_t), ENGRAM_KNN_COUNTS},
     };
     enum engram_status status = ENGRAM_OK;
     for (size_t i = 0; status == ENGRAM_OK && i < sizeof pieces / sizeof pieces[0]; i++) {
@@ -145,9 +198,9 @@ static enum engram_status write_labels(struct engram_merging *m, const struct en
 {
     const size_t width = m->parts.label_width;
     const struct piece pieces[] = {
-        {ENGRAM_RESULT_LABEL_TEXTS, p->sets[ENGRAM_LABELS_TEXTS], width, width},
-        {ENGRAM_RESULT_VALUES, p->sets[ENGRAM_LABELS_VALUES], value_bytes(m), 0},
-        {ENGRAM_RESULT_ROWS, p->sets[ENGRAM_LABELS_ROWS], sizeof(int64_t), 0},
+        {ENGRAM_RESULT_LABEL_TEXTS, p->sets[ENGRAM_LABELS_TEXTS], width, ENGRAM_LABELS_TEXTS},
+        {ENGRAM_RESULT_VALUES, p->sets[ENGRAM_LABELS_VALUES], value_bytes(m), ENGRAM_LABELS_VALUES},
+        {ENGRAM_RESULT_ROWS, p->sets[ENGRAM_LABELS_ROWS], sizeof(int64_t), ENGRAM_LABELS_ROWS},
     };
     enum engram_status status = ENGRAM_OK;
     for (size_t i = 0; status == ENGRAM_OK && i < sizeof pieces / sizeof pieces[0]; i++) {
@@ -161,7 +214,7 @@ static enum engram_status write_matrix(struct engram_merging *m, const struct en
     const bool dense = m->inputs.answer == ENGRAM_ANSWER_DENSE;
     const size_t width = dense ? (size_t)m->report->base_count : 1;
     const struct piece piece = {ENGRAM_RESULT_VALUES, p->sets[ENGRAM_MATRIX_VALUES],
-                                width * value_bytes(m), 0};
+                                width * value_bytes(m), ENGRAM_MATRIX_VALUES};
     return copy(m, p->output, &piece, false);
 }
 
@@ -190,10 +243,10 @@ static enum engram_status put_ends(struct engram_merging *m, const struct piece 
 static enum engram_status write_pairs(struct engram_merging *m, const struct engram_publication *p)
 {
     const struct piece indptr = {ENGRAM_RESULT_INDPTR, p->sets[ENGRAM_PAIRS_INDPTR],
-                                 sizeof(int64_t), 0};
+                                 sizeof(int64_t), ENGRAM_PAIRS_INDPTR};
     const struct piece pieces[] = {
-        {ENGRAM_RESULT_ROWS, p->sets[ENGRAM_PAIRS_ROWS], sizeof(int64_t), 0},
-        {ENGRAM_RESULT_VALUES, p->sets[ENGRAM_PAIRS_VALUES], value_bytes(m), 0},
+        {ENGRAM_RESULT_ROWS, p->sets[ENGRAM_PAIRS_ROWS], sizeof(int64_t), ENGRAM_PAIRS_ROWS},
+        {ENGRAM_RESULT_VALUES, p->sets[ENGRAM_PAIRS_VALUES], value_bytes(m), ENGRAM_PAIRS_VALUES},
     };
     struct ends ends = {{p->output, 0}, 0};
     enum engram_status status = ENGRAM_OK;
@@ -250,7 +303,7 @@ static enum engram_status write_groups(struct engram_merging *m, const struct en
 static enum engram_status write_components(struct engram_merging *m,
                                            const struct engram_publication *p)
 {
-    const struct piece rows = {ENGRAM_RESULT_ROWS, 0, sizeof(int64_t), 0};
+    const struct piece rows = {ENGRAM_RESULT_ROWS, 0, sizeof(int64_t), ENGRAM_GROUPS_ROWS};
     struct engram_forest forest;
     enum engram_status status = engram_forest_create(m->inputs.base.first, m->report->base_count,
                                                      &m->options->log, &forest);

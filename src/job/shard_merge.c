@@ -22,62 +22,13 @@
 #define PROCESS_BYTES ((uint64_t)28 << 20)
 #define THREAD_BYTES ((uint64_t)1 << 20)
 
-/* ---- what the result is of */
-
-static enum engram_answer answer_of(enum engram_result_kind kind)
-{
-    switch (kind) {
-    case ENGRAM_RESULT_KNN:
-        return ENGRAM_ANSWER_KNN;
-    case ENGRAM_RESULT_PAIRS:
-        return ENGRAM_ANSWER_PAIRS;
-    case ENGRAM_RESULT_DENSE:
-        return ENGRAM_ANSWER_DENSE;
-    case ENGRAM_RESULT_PAIRWISE:
-        return ENGRAM_ANSWER_PAIRWISE;
-    case ENGRAM_RESULT_LABELS:
-        return ENGRAM_ANSWER_LABELS;
-    case ENGRAM_RESULT_COMPONENTS:
-        break;
-    }
-    return ENGRAM_ANSWER_COMPONENTS;
-}
-
-static void describe_set(struct engram_set_ref *set, struct engram_dataset_info *dataset,
-                         char *path, const int64_t shape[2], const int64_t rows[2])
-{
-    *dataset = (struct engram_dataset_info){.path = path, .rank = 2, .dims = {shape[0], shape[1]}};
-    *set = (struct engram_set_ref){.dataset = dataset, .first = rows[0], .last = rows[1]};
-}
-
-/* The job's inputs, as far as its result tells of them. */
 static void describe(struct engram_merging *m)
 {
-    struct engram_result_info *info = &m->parts.info;
-    struct engram_inputs *inputs = &m->inputs;
-    struct engram_row_data *data = &inputs->row_data;
-
-    *inputs = (struct engram_inputs){
-        .self = info->self,
-        .metric = info->metric,
-        .k = info->k,
-        .answer = answer_of(info->kind),
-        .max_distance = isnan(info->max_distance) ? (double)INFINITY : info->max_distance,
-        .min_similarity = isnan(info->min_similarity) ? -(double)INFINITY : info->min_similarity,
-        .similarity = info->similarity,
-        .float64 = info->float64,
-    };
-    describe_set(&inputs->base, &m->datasets[0], info->base_path, info->base_shape,
-                 info->job_base_rows);
-    describe_set(&inputs->queries, &m->datasets[1], info->query_path, info->query_shape,
-                 info->job_query_rows);
-    memcpy(data->subset_path, info->subset_path, sizeof data->subset_path);
-    memcpy(data->groups_path, info->groups_path, sizeof data->groups_path);
-    memcpy(data->query_groups_path, info->query_groups_path, sizeof data->query_groups_path);
-    memcpy(data->labels_path, info->labels_path, sizeof data->labels_path);
-    memcpy(data->hashes, m->parts.row_data, sizeof data->hashes);
-    m->report->answer = inputs->answer;
-    m->report->metric = inputs->metric;
+    const struct engram_result_info *info = &m->parts.info;
+    engram_shard_parts_inputs(&m->parts.info, m->datasets, &m->inputs);
+    memcpy(m->inputs.row_data.hashes, m->parts.row_data, sizeof m->inputs.row_data.hashes);
+    m->report->answer = m->inputs.answer;
+    m->report->metric = m->inputs.metric;
     m->report->query_count = info->job_query_rows[1] - info->job_query_rows[0];
     m->report->base_count = info->job_base_rows[1] - info->job_base_rows[0];
     m->report->pairs = m->parts.pairs;

@@ -2,6 +2,7 @@
 #ifndef ENGRAM_JOB_SHARD_MERGE_H
 #define ENGRAM_JOB_SHARD_MERGE_H
 
+#include "base/hash.h"
 #include "job/publish_internal.h"
 #include "job/shard_parts.h"
 
@@ -14,7 +15,8 @@ struct engram_merging {
     int threads;
     size_t block_bytes;
     void *block;
-    uint64_t done; /* rows, for progress */
+    struct engram_hash_chain chain; /* of the dataset of a part that is being read */
+    uint64_t done;                  /* rows, for progress */
     uint64_t total;
 };
 

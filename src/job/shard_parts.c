@@ -1,12 +1,14 @@
 #include "job/shard_parts.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "io/source.h"
+#include "job/publish_internal.h"
 #include "job/row_data.h"
 #include "job/shard.h"
 
@@ -34,6 +36,70 @@ static enum engram_status damaged(const struct look *look, const char *what)
 static bool same_range(const int64_t a[2], const int64_t b[2])
 {
     return a[0] == b[0] && a[1] == b[1];
+}
+
+/* ---- what the attributes say */
+
+static enum engram_answer answer_of(enum engram_result_kind kind)
+{
+    switch (kind) {
+    case ENGRAM_RESULT_KNN:
+        return ENGRAM_ANSWER_KNN;
+    case ENGRAM_RESULT_PAIRS:
+        return ENGRAM_ANSWER_PAIRS;
+    case ENGRAM_RESULT_DENSE:
+        return ENGRAM_ANSWER_DENSE;
+    case ENGRAM_RESULT_PAIRWISE:
+        return ENGRAM_ANSWER_PAIRWISE;
+    case ENGRAM_RESULT_LABELS:
+        return ENGRAM_ANSWER_LABELS;
+    case ENGRAM_RESULT_COMPONENTS:
+        break;
+    }
+    return ENGRAM_ANSWER_COMPONENTS;
+}
+
+static void describe_set(struct engram_set_ref *set, struct engram_dataset_info *dataset,
+                         char *path, const int64_t shape[2], const int64_t rows[2])
+{
+    *dataset = (struct engram_dataset_info){.path = path, .rank = 2, .dims = {shape[0], shape[1]}};
+    *set = (struct engram_set_ref){.dataset = dataset, .first = rows[0], .last = rows[1]};
+}
+
+void engram_shard_parts_inputs(struct engram_result_info *info,
+                               struct engram_dataset_info datasets[2], struct engram_inputs *inputs)
+{
+    struct engram_row_data *data = &inputs->row_data;
+
+    *inputs = (struct engram_inputs){
+        .self = info->self,
+        .metric = info->metric,
+        .k = info->k,
+        .answer = answer_of(info->kind),
+        .max_distance = isnan(info->max_distance) ? (double)INFINITY : info->max_distance,
+        .min_similarity = isnan(info->min_similarity) ? -(double)INFINITY : info->min_similarity,
+        .similarity = info->similarity,
+        .float64 = info->float64,
+    };
+    describe_set(&inputs->base, &datasets[0], info->base_path, info->base_shape,
+                 info->job_base_rows);
+    describe_set(&inputs->queries, &datasets[1], info->query_path, info->query_shape,
+                 info->job_query_rows);
+    memcpy(data->subset_path, info->subset_path, sizeof data->subset_path);
+    memcpy(data->groups_path, info->groups_path, sizeof data->groups_path);
+    memcpy(data->query_groups_path, info->query_groups_path, sizeof data->query_groups_path);
+    memcpy(data->labels_path, info->labels_path, sizeof data->labels_path);
+}
+
+static enum engram_status check_attributes(struct look *look)
+{
+    struct engram_dataset_info datasets[2];
+    struct engram_inputs inputs;
+    engram_shard_parts_inputs(&look->info, datasets, &inputs);
+    return (int64_t)engram_publication_attributes_hash(&inputs) ==
+                   look->part.answers[ENGRAM_PART_ATTRIBUTES]
+               ? ENGRAM_OK
+               : damaged(look, "its attributes changed since they were written");
 }
 
 /* ---- does it belong to the others? */
@@ -244,6 +310,9 @@ static enum engram_status take_number(const struct look *look)
     }
     place->path = look->path;
     place->pairs = look->part.pairs;
+    place->label_width = look->part.label_width;
+    memcpy(place->id_width, look->part.id_width, sizeof place->id_width);
+    memcpy(place->hashes, look->part.answers, sizeof place->hashes);
     (void)snprintf(place->digest, sizeof place->digest, "%s", look->info.digest);
     int64_t base[2];
     int64_t queries[2];
@@ -277,6 +346,9 @@ static enum engram_status look_at(struct look *look)
         engram_result_open(look->path, &parts->log, &look->result, &look->info);
     if (status == ENGRAM_OK) {
         status = engram_result_part(look->result, &look->part);
+    }
+    if (status == ENGRAM_OK) {
+        status = check_attributes(look);
     }
     if (status == ENGRAM_OK) {
         status = check_ranges(look);

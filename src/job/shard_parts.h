@@ -11,6 +11,9 @@ struct engram_shard_part {
     char digest[ENGRAM_DIGEST_SIZE];
     int64_t queries; /* rows of its own */
     int64_t pairs;
+    size_t label_width;
+    size_t id_width[2];
+    int64_t hashes[ENGRAM_RESULT_HASHES]; /* engram_result_part.answers */
 };
 
 struct engram_shard_parts {
@@ -28,6 +31,12 @@ struct engram_shard_parts {
     uint64_t row_data[2];
     char digest[ENGRAM_DIGEST_SIZE]; /* of the result without shards */
 };
+
+/* The inputs of a job, as far as its result tells of them; they point into `info` and `datasets`,
+ * of base and queries. */
+void engram_shard_parts_inputs(struct engram_result_info *info,
+                               struct engram_dataset_info datasets[2],
+                               struct engram_inputs *inputs);
 
 /* Looks at all parts. To be freed in any case. USAGE (a shard twice); NO_INPUT (a shard is missing,
  * or a file); DATA (no part, damaged, parts of different jobs); PERMISSION, IO, RESOURCE. */

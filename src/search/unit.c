@@ -56,7 +56,7 @@ enum engram_status engram_queries_check(const struct engram_prepared *prepared,
 #pragma omp critical(engram_queries_check)
         engram_bad_row_join(&bad, &mine);
     }
-    *skipped = not_finite;
+    *skipped += not_finite;
     return engram_bad_row_status(&bad, queries->what, queries->first_row, prepared->metric,
                                  &request->log);
 }

@@ -13,7 +13,7 @@ struct engram_query_rows {
 };
 
 /* Checks the queries once, before their first unit: dimension, limits on values (DATA, naming the
- * row), and counts those that are not finite. */
+ * row), and adds the number of those that are not finite to `*skipped`. */
 enum engram_status engram_queries_check(const struct engram_prepared *prepared,
                                         const struct engram_query_rows *queries,
                                         const struct engram_request *request, int64_t *skipped);

@@ -141,7 +141,8 @@ def job_arguments(good):
 
 
 def is_comparable(good, arguments):
-    return (good.base or good.rows) and arguments[:2] == ["--metric", "l2"] and "--exclude-same" not in arguments
+    known = good.base is not None or good.rows is not None
+    return known and arguments[:2] == ["--metric", "l2"] and "--exclude-same" not in arguments
 
 
 def check_damaged(good, data, folder):
@@ -182,7 +183,8 @@ def check_result(good, data, folder):
     for arguments in (["show", path], ["verify", good.input, path]):
         ended = Ended(arguments, folder)
         codes.append(ended.code)
-        found += [(arguments[0], c, ended) for c in complaints_about(ended, before, folder, None) if c != "exit 1"]
+        complaints = complaints_about(ended, before, folder, None)
+        found += [(arguments[0], c, ended) for c in complaints if c != "exit 1"]
     os.unlink(path)
     return found, codes
 

@@ -53,7 +53,8 @@ def _single(**storage):
 
 def _typed(dtype, **storage):
     def write(f, random):
-        f.create_dataset("x", data=_numbers(random, dtype=np.dtype(dtype).newbyteorder("=")), dtype=dtype, **storage)
+        numbers = _numbers(random, dtype=np.dtype(dtype).newbyteorder("="))
+        f.create_dataset("x", data=numbers, dtype=dtype, **storage)
 
     return write
 
@@ -200,6 +201,7 @@ ANN = {"arguments": ["--base", "train", "--queries", "test"], "base": "train", "
 ITEMS = {"arguments": ["--base", "/"], "rows": _item_rows}
 LEAVES = {"arguments": ["--leaf", "global_descriptor"], "rows": _leaf_rows}
 TABLE = {"arguments": ["--base", "table/vector", "--ids", "table/id"], "rows": _member_rows}
+LABELS = {"arguments": ["--base", "x", "--exclude-same", "cell", "--subset", "allowed"]}
 
 # name -> (writer of a file, what to ask)
 KINDS = {
@@ -235,7 +237,7 @@ KINDS = {
     "links": (_file(_links), {"arguments": ["--base", "soft"], "base": "soft"}),
     "links-latest": (_file(_links, "latest"), {"arguments": []}),
     "bfloat16": (_file(_custom_float), X),
-    "labels": (_file(_labels), {"arguments": ["--base", "x", "--exclude-same", "cell", "--subset", "allowed"]}),
+    "labels": (_file(_labels), LABELS),
     "anndata": (_anndata, {"arguments": ["--base", "obsm/X_pca"], "base": "obsm/X_pca"}),
     "anndata-guessed": (_anndata, {"arguments": []}),
     "external": (_external, {"arguments": ["--base", "x", "--allow-external"], "base": "x"}),
@@ -350,7 +352,8 @@ def sealed_blocks(data):
         while at >= 0:
             for length in range(len(sign), min(LONGEST_BLOCK, len(data) - at - 3)):
                 stored = data[at + length : at + length + 4]
-                if stored != b"\0\0\0\0" and checksum(data[at : at + length]) == int.from_bytes(stored, "little"):
+                seal = int.from_bytes(stored, "little")
+                if seal != 0 and checksum(data[at : at + length]) == seal:
                     blocks.append((at, length))
                     break
             at = data.find(sign, at + 1)

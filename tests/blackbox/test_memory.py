@@ -63,6 +63,10 @@ def smallest(t, source, *arguments):
     return int(found.group(1))
 
 
+def is_sanitized():
+    return b"__asan_init" in content(binary()) or b"__tsan_init" in content(binary())
+
+
 def jobs():
     some = ["--query-rows", "0:2500"]
     return (
@@ -89,8 +93,7 @@ def test_budgets(t):
             code, peak, err, got = run(t, f"{budget}M", source, *arguments)
             t.require(code == 0, f"{label}, {budget} MiB: {err}")
             t.check(got == want, f"{label}, {budget} MiB: another result")
-            sanitized = b"__asan_init" in content(binary()) or b"__tsan_init" in content(binary())
-            t.check(sanitized or peak <= budget * 2**20,
+            t.check(is_sanitized() or peak <= budget * 2**20,
                     f"{label}: {peak / 2**20:.1f} MiB at the peak, {budget} were allowed")
 
 
@@ -115,3 +118,20 @@ def test_defaults_follow_limits(t):
     t.check("budget of 72" in run_.out, f"80 % of 90 MB: {run_.out!r}")
     run_ = t.run("inspect", source, env=dict(os.environ, SLURM_MEM_PER_NODE="0"))
     t.check("slabs " not in run_.out, f"0 is no limit: {run_.out!r}")
+
+
+def test_dense_order(t):
+    """Where neither set fits, the smaller one is read once, whichever it is."""
+    source = inputs(t)
+    few, many = "0:2500", "3000:9000"
+    sets = ["--all", "--base", "train", "--queries", "train"]
+    for base, queries, again in ((few, many, "the queries are"), (many, few, "the base is")):
+        arguments = [*sets, "--base-rows", base, "--query-rows", queries]
+        code, _, err, want = run(t, None, source, *arguments)
+        t.require(code == 0, err)
+        least = smallest(t, source, *arguments)
+        told = t.run("inspect", "--memory", f"{least + 1}M", *arguments, source)
+        t.check(re.search(f"; {again} read [2-9] times", told.out), f"{again}? {told.out!r}")
+        code, peak, err, got = run(t, f"{least + 1}M", source, *arguments)
+        t.check(code == 0 and got == want, f"{again} read again: {err}")
+        t.check(is_sanitized() or peak <= (least + 1) * 2**20, f"{again} read again: {peak} bytes")

@@ -220,6 +220,38 @@ static void test_teams(void **state)
     assert_int_equal(heard.count, 0);
 }
 
+/* Whatever the pieces, and no other than that of the same bytes. */
+static void test_hash_of_pieces(void **state)
+{
+    (void)state;
+    static unsigned char bytes[100000];
+    struct engram_hash_chain whole = {0};
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (unsigned char)(i * 2654435761U >> 24);
+    }
+    engram_hash_add(&whole, bytes, sizeof bytes);
+    for (size_t i = 0; i < 20; i++) {
+        struct engram_hash_chain pieces = {0};
+        for (size_t at = 0; at < sizeof bytes;) {
+            size_t size = (at * 31 + i * 7919 + 1) % 40000 % (sizeof bytes - at) + 1;
+            engram_hash_add(&pieces, bytes + at, size);
+            engram_hash_add(&pieces, bytes, 0);
+            at += size;
+        }
+        assert_true(engram_hash_of(&pieces) == engram_hash_of(&whole));
+    }
+    for (size_t at = 0; at < sizeof bytes; at += 9973) {
+        struct engram_hash_chain other = {0};
+        bytes[at] ^= 4;
+        engram_hash_add(&other, bytes, sizeof bytes);
+        bytes[at] ^= 4;
+        assert_true(engram_hash_of(&other) != engram_hash_of(&whole));
+    }
+    struct engram_hash_chain shorter = {0};
+    engram_hash_add(&shorter, bytes, sizeof bytes - 1);
+    assert_true(engram_hash_of(&shorter) != engram_hash_of(&whole));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +264,7 @@ int main(void)
         cmocka_unit_test(test_hash_sees_everything),
         cmocka_unit_test(test_byte_order),
         cmocka_unit_test(test_teams),
+        cmocka_unit_test(test_hash_of_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

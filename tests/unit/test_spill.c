@@ -89,7 +89,7 @@ static enum engram_status search(const struct engram_prepared *prepared, struct 
     struct engram_query_rows rows = {.first_row = first_row, .what = "queries"};
     struct engram_search_stats stats = {0};
     struct engram_partial partial = {0};
-    int64_t skipped;
+    int64_t skipped = 0;
     assert_int_equal(engram_set_check(queries, "queries", NULL, &rows.set), ENGRAM_OK);
     request->metric = options->metric;
     request->k = options->k;
