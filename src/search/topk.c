@@ -18,7 +18,8 @@
  * sample itself has to keep r answers a query instead of k. A guess is proven in the end: if k
  * answers below it were found, nothing else can be one. Otherwise the query is scanned again, its
  * whole strip with it, and the base comes from memory for that strip alone: with GUESS_EXTRA 2 that
- * is to be expected of one query in 250 at k = 10, and took 6 % of a search by the float32 filter. */
+ * is to be expected of one query in 250 at k = 10, and took 6 % of a search by the float32 filter.
+ */
 #define GUESS_SIGMAS 3
 #define GUESS_EXTRA 3
 
