@@ -33,4 +33,12 @@ static inline void engram_store64le(unsigned char *bytes, uint64_t value)
     memcpy(bytes, &value, sizeof value);
 }
 
+static inline void engram_store32le(unsigned char *bytes, uint32_t value)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    value = __builtin_bswap32(value);
+#endif
+    memcpy(bytes, &value, sizeof value);
+}
+
 #endif

@@ -212,18 +212,16 @@ static void print_disk(const struct engram_plan *plan, const struct engram_input
     if (job->max_pairs > 0 && (uint64_t)job->max_pairs < most) {
         most = (uint64_t)job->max_pairs;
     }
-    printf(
-        "disk     %llu bytes a pair in OUTPUT, and, of pairs that memory does not hold, %llu in ",
-        (unsigned long long)result, (unsigned long long)spool);
-    if (folder == NULL) {
-        fputs("its folder", stdout);
-    } else {
-        engram_cli_format_bytes(text, engram_disk_free(folder));
-        print_escaped(folder);
-        printf(" (%s free)", text);
-    }
+    printf("disk     %llu bytes a pair in OUTPUT, and, until it is there, %llu in its checkpoint",
+           (unsigned long long)result, (unsigned long long)spool);
     engram_cli_format_bytes(text, engram_saturating_mul(most, result + spool));
-    printf(", until the job ends; %s at the very most\n", text);
+    printf("; %s at the very most\n", text);
+    if (folder != NULL) {
+        engram_cli_format_bytes(text, engram_disk_free(folder));
+        fputs("         pieces that are too many to be merged at once: in ", stdout);
+        print_escaped(folder);
+        printf(" (%s free)\n", text);
+    }
 }
 
 /* One filter that was thought about. */

@@ -195,6 +195,12 @@ void engram_record_encode(const struct engram_record *record, uint64_t hash,
     engram_store64le(bytes + 56, engram_hash64(bytes, 56, 0));
 }
 
+void engram_record_encode_dropped(unsigned char bytes[RECORD_BYTES])
+{
+    engram_store64le(bytes, RECORD_MAGIC ^ (uint64_t)RECORD_DROPPED << 56);
+    engram_store64le(bytes + 56, engram_hash64(bytes, 56, 0));
+}
+
 static bool decode_record(const unsigned char bytes[RECORD_BYTES], struct engram_record *record,
                           uint64_t *hash)
 {
@@ -263,7 +269,11 @@ static enum engram_status scan(struct engram_journal *journal)
         if (found != wanted) {
             break;
         }
-        status = engram_journal_list(journal, &record);
+        if ((int)record.kind == RECORD_DROPPED) {
+            journal->useless += engram_record_span(&record);
+        } else {
+            status = engram_journal_list(journal, &record);
+        }
         at += engram_record_span(&record);
     }
     if (status == ENGRAM_OK && at < journal->owner.committed) {

@@ -83,6 +83,10 @@ enum engram_status engram_journal_append(struct engram_journal *journal,
 enum engram_status engram_journal_more(struct engram_journal *journal, const void *payload,
                                        size_t bytes);
 
+/* Record i counts no longer, now and for whoever opens the file after the next commit; those after
+ * it move up. IO. */
+enum engram_status engram_journal_drop(struct engram_journal *journal, size_t i);
+
 /* Makes everything appended so far survive a loss of power, and refreshes the heartbeat. */
 enum engram_status engram_journal_commit(struct engram_journal *journal);
 

@@ -41,11 +41,17 @@ struct engram_journal {
     uint64_t hash;
 };
 
+/* A record that was dropped, in the place of its kind. */
+#define RECORD_DROPPED 0
+
 /* Bytes of a record in the file, its header included. */
 uint64_t engram_record_span(const struct engram_record *record);
 
 void engram_record_encode(const struct engram_record *record, uint64_t hash,
                           unsigned char bytes[RECORD_BYTES]);
+
+/* The same header for a record that was dropped. */
+void engram_record_encode_dropped(unsigned char bytes[RECORD_BYTES]);
 
 /* Appends to the list of records that count; one that it replaces no longer does. */
 enum engram_status engram_journal_list(struct engram_journal *journal,

@@ -86,6 +86,26 @@ bool engram_journal_is_quiet(const struct engram_journal *journal)
     return journal->log.call == NULL;
 }
 
+enum engram_status engram_journal_drop(struct engram_journal *journal, size_t i)
+{
+    const struct engram_record record = journal->records[i];
+    const off_t at = (off_t)(record.offset - RECORD_BYTES);
+    unsigned char bytes[RECORD_BYTES];
+    if (!engram_read_at(journal->fd, bytes, sizeof bytes, at)) {
+        return engram_journal_failure(journal, "cannot be read");
+    }
+    engram_record_encode_dropped(bytes);
+    if (!engram_write_at(journal->fd, bytes, sizeof bytes, at)) {
+        return engram_journal_failure(journal, "cannot be written");
+    }
+    journal->count--;
+    memmove(&journal->records[i], &journal->records[i + 1],
+            (journal->count - i) * sizeof *journal->records);
+    journal->useful -= engram_record_span(&record);
+    journal->useless += engram_record_span(&record);
+    return ENGRAM_OK;
+}
+
 void engram_journal_beat(struct engram_journal *journal)
 {
     (void)engram_journal_write_owner(journal, journal->fd);

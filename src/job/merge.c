@@ -14,9 +14,11 @@ struct cursor {
     const struct engram_hit *at;
     const struct engram_hit *end;
     struct engram_hit *buffer; /* NULL: the run is in memory */
-    uint64_t left;             /* pairs in the file that are not in the buffer yet */
+    uint64_t left;             /* pairs on disk that are not in the buffer yet */
+    const struct engram_journal *journal;
+    struct engram_record record;
     int fd;
-    off_t offset; /* of the first of them */
+    off_t offset; /* of the first of them, in the file or in the record */
 };
 
 /* The next pair of a run, ready to be compared. */
@@ -60,6 +62,24 @@ static void sift_down(struct engram_merge *merge, size_t root)
     heap[root] = moving;
 }
 
+/* The next `count` pairs of a run on disk into its buffer. */
+static enum engram_status read_pairs(const struct engram_merge *merge, const struct cursor *cursor,
+                                     size_t count)
+{
+    const size_t bytes = count * sizeof *cursor->buffer;
+    enum engram_status status = ENGRAM_OK;
+    if (cursor->journal != NULL) {
+        status = engram_journal_read(cursor->journal, &cursor->record, (uint64_t)cursor->offset,
+                                     bytes, cursor->buffer);
+    } else if (!engram_read_at(cursor->fd, cursor->buffer, bytes, cursor->offset)) {
+        status =
+            engram_fail(&merge->options->log, ENGRAM_ERR_IO, "%s: cannot read temporary data: %s",
+                        merge->options->folder, strerror(errno));
+    }
+    engram_merge_swap(cursor->buffer, status == ENGRAM_OK ? count : 0);
+    return status;
+}
+
 /* Reads on when the buffer is used up; cursor->at == cursor->end afterwards: the run is over. */
 static enum engram_status refill(struct engram_merge *merge, struct cursor *cursor)
 {
@@ -67,7 +87,7 @@ static enum engram_status refill(struct engram_merge *merge, struct cursor *curs
     if (cursor->at < cursor->end) {
         return ENGRAM_OK;
     }
-    if (options->drop && cursor->buffer != NULL) {
+    if (options->drop && cursor->buffer != NULL && cursor->journal == NULL) {
         off_t used = (off_t)((size_t)(cursor->end - cursor->buffer) * sizeof *cursor->buffer);
         engram_spoolfile_drop(cursor->fd, cursor->offset - used, used);
     }
@@ -75,10 +95,9 @@ static enum engram_status refill(struct engram_merge *merge, struct cursor *curs
     if (count == 0) {
         return ENGRAM_OK;
     }
-    if (!engram_read_at(cursor->fd, cursor->buffer, count * sizeof *cursor->buffer,
-                        cursor->offset)) {
-        return engram_fail(&options->log, ENGRAM_ERR_IO, "%s: cannot read temporary data: %s",
-                           options->folder, strerror(errno));
+    enum engram_status status = read_pairs(merge, cursor, count);
+    if (status != ENGRAM_OK) {
+        return status;
     }
     cursor->at = cursor->buffer;
     cursor->end = cursor->buffer + count;
@@ -127,6 +146,8 @@ static enum engram_status start(struct engram_merge *merge, const struct engram_
                                       .end = buffer,
                                       .buffer = buffer,
                                       .left = runs[i].count,
+                                      .journal = runs[i].journal,
+                                      .record = runs[i].record,
                                       .fd = runs[i].fd,
                                       .offset = runs[i].offset};
             buffer += merge->options->buffer;

@@ -100,7 +100,7 @@ static enum engram_status compute(struct engram_job_state *job)
     case ENGRAM_ANSWER_COMPONENTS:
         return engram_job_components(job);
     default:
-        return engram_job_answers(job);
+        return engram_plan_spools(&job->inputs) ? engram_job_pairs(job) : engram_job_answers(job);
     }
 }
 
@@ -175,6 +175,7 @@ enum engram_status engram_job_run(const struct engram_job_options *options,
     engram_parts_free(&job.answers.parts);
     free(job.answers.component);
     engram_spool_free(job.answers.spool);
+    engram_forest_free(&job.forest);
     free(job.folder);
     engram_content_free(&job.base_content);
     engram_content_free(&job.query_content);

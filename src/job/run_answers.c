@@ -1,4 +1,4 @@
-/* Neighbours, pairs and labels: partials of units, merged; then OUTPUT. */
+/* Neighbours, labels and pairs with a k: partials of units, merged; then OUTPUT. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -19,14 +19,6 @@ static enum engram_status save(struct engram_job_state *job, struct engram_journ
 
 static const struct engram_checkpoint_kind CHECKPOINT = {load, save};
 
-/* A threshold self-join whose rows are all in memory is one unit, so that each pair of rows is
- * looked at once for both. */
-static bool is_one_unit(const struct engram_job_state *job)
-{
-    return engram_plan_spools(&job->inputs) && engram_inputs_shared(&job->inputs) &&
-           job->plan.base_slab_rows == INT64_MAX;
-}
-
 /* What is known of a unit's queries from other base rows, to tighten the search; all zero when
  * nothing is. */
 static enum engram_status known_of(struct engram_job_state *job, const struct engram_unit *unit,
@@ -35,7 +27,7 @@ static enum engram_status known_of(struct engram_job_state *job, const struct en
     const struct engram_unit whole = {.queries = {unit->queries[0], unit->queries[1]},
                                       .base = {job->inputs.base.first, job->inputs.base.last}};
     *known = (struct engram_partial){0};
-    return job->answers.spool != NULL || engram_done_pairs(&job->done, &whole) == 0
+    return engram_done_pairs(&job->done, &whole) == 0
                ? ENGRAM_OK
                : engram_parts_copy(&job->answers.parts, unit->queries, known);
 }
@@ -89,12 +81,9 @@ static enum engram_status search_slab(struct engram_job_state *job,
     uint64_t start = engram_clock_ns();
     enum engram_status status = ENGRAM_OK;
     while (status == ENGRAM_OK && engram_units_next(job, &slab, false, &unit)) {
-        if (is_one_unit(job)) {
-            unit = slab;
-        } else if (unit.queries[1] - unit.queries[0] > job->plan.unit_queries) {
+        if (unit.queries[1] - unit.queries[0] > job->plan.unit_queries) {
             unit.queries[1] = unit.queries[0] + job->plan.unit_queries;
         }
-        engram_spooling_request(job, request);
         status = run_unit(job, prepared, first_row, &unit, request);
         if (status == ENGRAM_OK) {
             job->searching.before += (uint64_t)(unit.queries[1] - unit.queries[0]) *
@@ -156,11 +145,7 @@ enum engram_status engram_job_answers(struct engram_job_state *job)
         engram_parts_create(job->inputs.metric, job->inputs.k, queries, SIZE_MAX,
                             &job->options->log, &job->answers.parts);
     if (status == ENGRAM_OK) {
-        status = engram_spooling_start(job);
-    }
-    if (status == ENGRAM_OK) {
-        /* Pairs that leave in runs are not kept yet. */
-        status = engram_checkpoint_open(job, job->answers.spool == NULL ? &CHECKPOINT : NULL);
+        status = engram_checkpoint_open(job, &CHECKPOINT);
     }
     if (status == ENGRAM_OK) {
         status = engram_stream_open(job, &stream);

@@ -1,10 +1,13 @@
 /* Duplicate groups: search and publication. */
 #include <stdlib.h>
 
-#include "base/clock.h"
+#include "base/endian.h"
 #include "base/log.h"
-#include "job/stream.h"
-#include "search/unit.h"
+#include "job/units.h"
+
+/* Bytes of a row in a checkpoint, and rows written at a time. */
+#define STATE_ROW sizeof(uint32_t)
+#define BLOCK_ROWS ((int64_t)1 << 18)
 
 /* Numbers for the report; `sizes` is zeroed and has room for a number for every row. */
 static void count_groups(const int64_t *component, int64_t rows, int32_t *sizes,
@@ -40,6 +43,89 @@ static enum engram_status finish(struct engram_job_state *job, const struct engr
     return ENGRAM_OK;
 }
 
+/* ---- checkpoints: the forest as it is. What it holds of units that are not done is right, too. */
+
+static enum engram_status save(struct engram_job_state *job, struct engram_journal *journal)
+{
+    const struct engram_forest *forest = &job->forest;
+    const struct engram_record record = {.kind = ENGRAM_RECORD_STATE,
+                                         .bytes = (uint64_t)forest->rows * STATE_ROW};
+    unsigned char *block = malloc(BLOCK_ROWS * STATE_ROW);
+    enum engram_status status = ENGRAM_OK;
+    if (block == NULL) {
+        return engram_fail(&job->options->log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory for the checkpoint");
+    }
+    for (int64_t first = 0; status == ENGRAM_OK && first < forest->rows; first += BLOCK_ROWS) {
+        int64_t left = forest->rows - first;
+        size_t rows = (size_t)(left < BLOCK_ROWS ? left : BLOCK_ROWS);
+        for (size_t i = 0; i < rows; i++) {
+            engram_store32le(block + i * STATE_ROW, forest->parents[(size_t)first + i]);
+        }
+        status = first == 0 ? engram_journal_append(journal, &record, block, rows * STATE_ROW)
+                            : engram_journal_more(journal, block, rows * STATE_ROW);
+    }
+    free(block);
+    return status;
+}
+
+/* Rows [first, ..) of the state; false: no forest is like that. */
+static bool take_parents(struct engram_forest *forest, int64_t first, const unsigned char *block,
+                         size_t rows)
+{
+    for (size_t i = 0; i < rows; i++) {
+        uint32_t parent = (uint32_t)engram_load32le(block + i * STATE_ROW);
+        if (parent > first + (int64_t)i) {
+            return false;
+        }
+        forest->parents[(size_t)first + i] = parent;
+    }
+    return true;
+}
+
+static enum engram_status load_state(struct engram_job_state *job,
+                                     const struct engram_journal *journal,
+                                     const struct engram_record *record)
+{
+    struct engram_forest *forest = &job->forest;
+    unsigned char *block = malloc(BLOCK_ROWS * STATE_ROW);
+    enum engram_status status = ENGRAM_OK;
+    bool fits = record->bytes == (uint64_t)forest->rows * STATE_ROW;
+    if (block == NULL) {
+        return engram_fail(&job->options->log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory for the checkpoint");
+    }
+    for (int64_t first = 0; fits && status == ENGRAM_OK && first < forest->rows;
+         first += BLOCK_ROWS) {
+        int64_t left = forest->rows - first;
+        size_t rows = (size_t)(left < BLOCK_ROWS ? left : BLOCK_ROWS);
+        status = engram_journal_read(journal, record, (uint64_t)first * STATE_ROW, rows * STATE_ROW,
+                                     block);
+        fits = status != ENGRAM_OK || take_parents(forest, first, block, rows);
+    }
+    free(block);
+    return fits ? status
+                : engram_fail(&job->options->log, ENGRAM_ERR_CANT_CREATE,
+                              "the groups in the checkpoint are none of this job; use "
+                              "--from-scratch to drop it");
+}
+
+static enum engram_status load(struct engram_job_state *job, struct engram_journal *journal)
+{
+    enum engram_status status = engram_units_mirror(job);
+    for (size_t i = 0; status == ENGRAM_OK && i < engram_journal_count(journal); i++) {
+        const struct engram_record *record = engram_journal_record(journal, i);
+        if (record->kind == ENGRAM_RECORD_STATE) {
+            status = load_state(job, journal, record);
+        }
+    }
+    return status;
+}
+
+static const struct engram_checkpoint_kind CHECKPOINT = {load, save};
+
+/* ---- search */
+
 /* What --subset leaves out takes no part, on neither side: queries are rows of the base, from a
  * whole grain of it on. */
 static const uint8_t *allowed_queries(const struct engram_job_state *job)
@@ -49,51 +135,29 @@ static const uint8_t *allowed_queries(const struct engram_job_state *job)
     return allowed == NULL ? NULL : allowed + (size_t)first / 8;
 }
 
-/* The queries in memory against all slabs of the base that do not lie before them: the pairs with
- * those have been looked at from the other side. */
-static enum engram_status search_queries(struct engram_job_state *job, struct engram_stream *stream,
-                                         struct engram_forest *forest)
+static enum engram_status answer(struct engram_job_state *job,
+                                 const struct engram_prepared *prepared, int64_t base_first_row,
+                                 const struct engram_unit *unit, struct engram_request *request)
 {
-    const struct engram_prepared *prepared;
-    struct engram_request request;
-    int64_t first_row;
-    enum engram_status status = engram_stream_base(stream, &prepared, &first_row, &request);
-    while (status == ENGRAM_OK && prepared != NULL) {
-        uint64_t start = engram_clock_ns();
-        if (first_row + prepared->rows > job->queries.first_row) {
-            request.allowed_queries = allowed_queries(job);
-            status =
-                engram_unit_components(prepared, first_row, &job->queries, 0, job->queries.set.rows,
-                                       &request, forest, &job->report->search);
-        }
-        job->searching.before += (uint64_t)job->queries.set.rows * (uint64_t)prepared->rows;
-        job->report->search_seconds += (double)(engram_clock_ns() - start) * 1e-9;
-        if (status == ENGRAM_OK) {
-            status = engram_stream_base(stream, &prepared, &first_row, &request);
-        }
-    }
-    return status;
+    int64_t first = unit->queries[0] - job->queries.first_row;
+    int64_t last = unit->queries[1] - job->queries.first_row;
+    request->allowed_queries = allowed_queries(job);
+    return engram_unit_components(prepared, base_first_row, &job->queries, first, last, request,
+                                  &job->forest, &job->report->search);
 }
 
-static enum engram_status search_all(struct engram_job_state *job, struct engram_stream *stream,
-                                     struct engram_forest *forest)
+/* Pairs with rows before a shard's are looked at by the shards of those. */
+static enum engram_status leave_to_others(struct engram_job_state *job)
 {
-    bool more = true;
-    enum engram_status status = ENGRAM_OK;
-    while (status == ENGRAM_OK && more) {
-        status = engram_stream_queries(stream, &more);
-        if (status == ENGRAM_OK && more) {
-            status = search_queries(job, stream, forest);
-        }
-    }
-    return status == ENGRAM_OK ? engram_stream_finish(stream) : status;
+    struct engram_unit others = engram_units_all(job);
+    others.base[1] = others.queries[0];
+    return engram_done_add(&job->done, &others, &job->options->log);
 }
 
 enum engram_status engram_job_components(struct engram_job_state *job)
 {
+    const struct engram_unit_search search = {true, answer};
     int64_t rows = job->inputs.base.last - job->inputs.base.first;
-    struct engram_stream *stream = NULL;
-    struct engram_forest forest = {0};
 
     job->answers.component = malloc(((size_t)rows + 1) * sizeof *job->answers.component);
     if (job->answers.component == NULL) {
@@ -101,17 +165,18 @@ enum engram_status engram_job_components(struct engram_job_state *job)
                            "not enough memory for the groups");
     }
     enum engram_status status =
-        engram_forest_create(job->inputs.base.first, rows, &job->options->log, &forest);
+        engram_forest_create(job->inputs.base.first, rows, &job->options->log, &job->forest);
     if (status == ENGRAM_OK) {
-        status = engram_stream_open(job, &stream);
+        status = engram_checkpoint_open(job, &CHECKPOINT);
     }
     if (status == ENGRAM_OK) {
-        status = search_all(job, stream, &forest);
+        status = leave_to_others(job);
     }
-    engram_stream_close(stream);
     if (status == ENGRAM_OK) {
-        status = finish(job, &forest);
+        status = engram_units_search(job, &search);
     }
-    engram_forest_free(&forest);
+    if (status == ENGRAM_OK) {
+        status = finish(job, &job->forest);
+    }
     return status == ENGRAM_OK ? engram_job_publish(job) : status;
 }

@@ -37,12 +37,9 @@ enum engram_status engram_spooling_start(struct engram_job_state *job)
 {
     const struct engram_job_options *options = job->options;
     const struct engram_inputs *inputs = &job->inputs;
-    if (!engram_plan_spools(inputs)) {
-        return ENGRAM_OK;
-    }
-    const char *folder = options->tmpdir != NULL ? options->tmpdir : job->folder;
     const struct engram_spool_options spool = {
-        .folder = folder,
+        .folder = job->folder,
+        .tmpdir = options->tmpdir != NULL ? options->tmpdir : job->folder,
         .metric = inputs->metric,
         .first_query = inputs->queries.first,
         .queries = inputs->queries.last - inputs->queries.first,
@@ -53,10 +50,10 @@ enum engram_status engram_spooling_start(struct engram_job_state *job)
         .log = options->log,
     };
     engram_logf(&options->log, ENGRAM_LOG_INFO,
-                "pairs: up to %.1f MiB in memory; beyond that 16 bytes a pair in %s (%.1f GiB "
-                "free), and %" PRIu64 " bytes a pair in the result",
-                (double)job->plan.pair_bytes / 0x1p20, folder,
-                (double)engram_disk_free(folder) / 0x1p30, output_bytes(inputs));
+                "pairs: up to %.1f MiB in memory; beyond that 16 bytes a pair in the checkpoint in "
+                "%s (%.1f GiB free), and %" PRIu64 " bytes a pair in the result",
+                (double)job->plan.pair_bytes / 0x1p20, job->folder,
+                (double)engram_disk_free(job->folder) / 0x1p30, output_bytes(inputs));
     enum engram_status status = engram_spool_create(&spool, &job->answers.spool);
     job->spill = (struct engram_spill){engram_spool_take, job->answers.spool,
                                        job->plan.pair_bytes - spool.memory};
@@ -65,22 +62,25 @@ enum engram_status engram_spooling_start(struct engram_job_state *job)
 
 void engram_spooling_request(const struct engram_job_state *job, struct engram_request *request)
 {
-    if (job->answers.spool != NULL) {
-        request->spill = &job->spill;
-        request->max_pairs = job->options->max_pairs;
-        request->pairs_before = engram_spool_total(job->answers.spool);
-    }
+    request->spill = &job->spill;
+    request->max_pairs = job->options->max_pairs;
+    request->pairs_before = engram_spool_total(job->answers.spool);
 }
 
 /* With a k the search of a unit drops pairs again, so only what it leaves can be counted: that
  * never becomes less. */
 enum engram_status engram_spooling_check_count(struct engram_job_state *job)
 {
-    int64_t total;
-    if (job->options->max_pairs == 0 || job->answers.spool != NULL) {
+    int64_t total = 0;
+    enum engram_status status = ENGRAM_OK;
+    if (job->options->max_pairs == 0) {
         return ENGRAM_OK;
     }
-    enum engram_status status = engram_parts_total(&job->answers.parts, &total);
+    if (job->answers.spool != NULL) {
+        total = engram_spool_total(job->answers.spool);
+    } else {
+        status = engram_parts_total(&job->answers.parts, &total);
+    }
     return status == ENGRAM_OK && total > job->options->max_pairs
                ? engram_pairs_too_many(job->options->max_pairs, &job->options->log)
                : status;

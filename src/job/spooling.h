@@ -8,8 +8,7 @@
 /* Finds out before the search whether --tmpdir takes files. CANT_CREATE, PERMISSION, IO. */
 enum engram_status engram_spooling_check_folder(const struct engram_job_state *job);
 
-/* Makes job->answers.spool when the answers are pairs of which nobody knows how many there will be.
- */
+/* Makes job->answers.spool. */
 enum engram_status engram_spooling_start(struct engram_job_state *job);
 
 /* Sets what a unit's request says of pairs: who takes them, and how many more there may be. */

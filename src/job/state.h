@@ -35,7 +35,8 @@ struct engram_job_state {
     struct engram_answers answers;
     struct engram_cells cells; /* dense */
     struct engram_spill spill;
-    char *folder; /* OUTPUT's, links resolved; NULL before engram_check_output */
+    struct engram_forest forest; /* components */
+    char *folder;                /* OUTPUT's, links resolved; NULL before engram_check_output */
     struct engram_stage_progress reading;
     struct engram_stage_progress searching;
 };
@@ -95,6 +96,9 @@ enum engram_status engram_dense_finish(struct engram_job_state *job);
 
 /* After engram_checkpoint_close: what no run can continue goes. Any kind of job. */
 void engram_dense_close(struct engram_job_state *job, enum engram_status status);
+
+/* ---- run_pairs.c: pairs that engram_plan_spools */
+enum engram_status engram_job_pairs(struct engram_job_state *job);
 
 /* ---- run_components.c: search and publication of duplicate groups */
 enum engram_status engram_job_components(struct engram_job_state *job);

@@ -228,6 +228,31 @@ static enum engram_status load_next(struct engram_stream *stream, bool *more)
     return read ? load_base(stream) : ENGRAM_OK;
 }
 
+/* Whether all of the queries in memory and the slab is done, so that it need not be prepared. */
+static bool nothing_left(const struct engram_stream *stream)
+{
+    const struct engram_job_state *job = stream->job;
+    const int64_t query = job->queries.first_row;
+    const int64_t row = stream->slab.first_row;
+    const struct engram_unit unit = {.queries = {query, query + job->queries.set.rows},
+                                     .base = {row, row + stream->slab.set.rows}};
+    struct engram_unit left;
+    return job->done.count > 0 && stream->slab.set.rows > 0 && job->queries.set.rows > 0 &&
+           !engram_done_left(&job->done, &unit, &left);
+}
+
+/* The same, past slabs of which nothing is left to do. */
+static enum engram_status load_useful(struct engram_stream *stream, bool *more)
+{
+    enum engram_status status = load_next(stream, more);
+    while (status == ENGRAM_OK && *more && nothing_left(stream)) {
+        stream->given = true;
+        read_ahead(stream);
+        status = load_next(stream, more);
+    }
+    return status;
+}
+
 enum engram_status engram_stream_base(struct engram_stream *stream,
                                       const struct engram_prepared **prepared, int64_t *first_row,
                                       struct engram_request *request)
@@ -237,7 +262,7 @@ enum engram_status engram_stream_base(struct engram_stream *stream,
 
     *prepared = NULL;
     if (!stream->whole) {
-        status = load_next(stream, &more);
+        status = load_useful(stream, &more);
     } else if (more && !stream->loaded) {
         status = load_base(stream);
     }

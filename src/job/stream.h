@@ -20,10 +20,11 @@ enum engram_status engram_stream_open(struct engram_job_state *job, struct engra
 enum engram_status engram_stream_queries(struct engram_stream *stream, bool *more);
 
 /* The next slab of the base for these queries, prepared, and the request for it; `*prepared` is
- * NULL after the last. It is the stream's, until the next call. The order of slabs changes from one
- * slab of queries to the next. The slab that follows may be read meanwhile: nothing else calls HDF5
- * before `*prepared` was NULL, or engram_stream_again or engram_stream_close. Errors: as reading,
- * as engram_prepare, and DATA for queries that break a limit. */
+ * NULL after the last. Slabs of which nothing is left to do (job->done) are read, but not given. It
+ * is the stream's, until the next call. The order of slabs changes from one slab of queries to the
+ * next. The slab that follows may be read meanwhile: nothing else calls HDF5 before `*prepared` was
+ * NULL, or engram_stream_again or engram_stream_close. Errors: as reading, as engram_prepare, and
+ * DATA for queries that break a limit. */
 enum engram_status engram_stream_base(struct engram_stream *stream,
                                       const struct engram_prepared **prepared, int64_t *first_row,
                                       struct engram_request *request);

@@ -241,6 +241,35 @@ static void test_damage_is_refused(void **state)
     engram_journal_close(journal, true);
 }
 
+/* What was dropped stays dropped; the rest moves up. */
+static void test_dropped_records(void **state)
+{
+    (void)state;
+    struct engram_journal *journal = open_journal("job A");
+    for (unsigned i = 0; i < 6; i++) {
+        unsigned char *data = pattern(1000 * i, i);
+        append(journal, ENGRAM_RECORD_RUN, i, data, 1000 * i);
+        free(data);
+    }
+    uint64_t bytes = engram_journal_bytes(journal);
+    assert_int_equal(engram_journal_drop(journal, 4), ENGRAM_OK);
+    assert_int_equal(engram_journal_drop(journal, 0), ENGRAM_OK);
+    assert_true(engram_journal_bytes(journal) < bytes - 4000);
+    bytes = engram_journal_bytes(journal);
+    assert_int_equal(engram_journal_commit(journal), ENGRAM_OK);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(engram_journal_count(journal), 4);
+        assert_int_equal(engram_journal_bytes(journal), bytes);
+        for (size_t i = 0; i < 4; i++) {
+            unsigned which = (unsigned[]){1, 2, 3, 5}[i];
+            expect_payload(journal, i, (size_t)1000 * which, which);
+        }
+        engram_journal_close(journal, false);
+        journal = open_journal("job A");
+    }
+    engram_journal_close(journal, true);
+}
+
 static void test_other_job_is_refused(void **state)
 {
     (void)state;
@@ -372,11 +401,17 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_records_come_back), cmocka_unit_test(test_newer_replaces_older),
-        cmocka_unit_test(test_torn_tail),         cmocka_unit_test(test_killed_in_a_record),
-        cmocka_unit_test(test_damage_is_refused), cmocka_unit_test(test_other_job_is_refused),
-        cmocka_unit_test(test_existing_only),     cmocka_unit_test(test_two_writers),
-        cmocka_unit_test(test_other_host),        cmocka_unit_test(test_symlink_and_folder),
+        cmocka_unit_test(test_records_come_back),
+        cmocka_unit_test(test_newer_replaces_older),
+        cmocka_unit_test(test_torn_tail),
+        cmocka_unit_test(test_killed_in_a_record),
+        cmocka_unit_test(test_damage_is_refused),
+        cmocka_unit_test(test_dropped_records),
+        cmocka_unit_test(test_other_job_is_refused),
+        cmocka_unit_test(test_existing_only),
+        cmocka_unit_test(test_two_writers),
+        cmocka_unit_test(test_other_host),
+        cmocka_unit_test(test_symlink_and_folder),
         cmocka_unit_test(test_rewriting),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

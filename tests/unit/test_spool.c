@@ -1,8 +1,7 @@
 /* Pairs between search and OUTPUT: whatever is cut into runs, held, written, merged in levels,
  * comes out in one order; full disks and cancelling leave nothing behind. */
 #define _GNU_SOURCE
-#include "h5_fixture.h"
-#include "reference.h"
+#include "spool_fixture.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,61 +11,9 @@
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 
-#include "base/pages.h"
 #include "io/spoolfile.h"
 #include "io/tempfile.h"
 #include "job/merge.h"
-#include "job/spool.h"
-
-#define ROW_BITS 20
-
-static struct engram_order order;
-
-static int compare(const void *left, const void *right)
-{
-    const struct engram_hit *a = left;
-    const struct engram_hit *b = right;
-    int64_t query_a = a->tag >> ROW_BITS;
-    int64_t query_b = b->tag >> ROW_BITS;
-    double key_a = engram_key(order, a->score);
-    double key_b = engram_key(order, b->score);
-    if (query_a != query_b) {
-        return query_a < query_b ? -1 : 1;
-    }
-    if (key_a != key_b) {
-        return key_a < key_b ? -1 : 1;
-    }
-    return a->tag < b->tag ? -1 : a->tag > b->tag;
-}
-
-/* Pairs that all differ, in random order; few keys, so that there are ties. `hub`: most of them
- * are of one query. */
-static struct engram_hit *make_pairs(size_t count, int64_t queries, bool hub)
-{
-    struct engram_hit *pairs = malloc((count + 1) * sizeof *pairs);
-    assert_non_null(pairs);
-    for (size_t i = 0; i < count; i++) {
-        int64_t query = hub && random_below(10) > 0 ? queries / 2 : random_in(0, queries - 1);
-        pairs[i].score = (double)random_in(-2, 2) / 4;
-        pairs[i].tag = query << ROW_BITS | (int64_t)i;
-    }
-    for (size_t i = count; i > 1; i--) {
-        size_t j = random_below(i);
-        struct engram_hit swapped = pairs[j];
-        pairs[j] = pairs[i - 1];
-        pairs[i - 1] = swapped;
-    }
-    return pairs;
-}
-
-static struct engram_hit *sorted_copy(const struct engram_hit *pairs, size_t count)
-{
-    struct engram_hit *copy = malloc((count + 1) * sizeof *copy);
-    assert_non_null(copy);
-    memcpy(copy, pairs, count * sizeof *copy);
-    qsort(copy, count, sizeof *copy, compare);
-    return copy;
-}
 
 /* ---- the merge by itself */
 
@@ -137,85 +84,39 @@ static void test_merge(void **state)
 
 /* ---- the spool */
 
-#define FIRST_QUERY 100
-#define FIRST_ROW 1000
-
-static struct engram_spool_options options_for(int64_t queries, size_t memory)
-{
-    return (struct engram_spool_options){.folder = fixture_folder,
-                                         .metric = ENGRAM_COSINE,
-                                         .first_query = FIRST_QUERY,
-                                         .queries = queries,
-                                         .first_row = FIRST_ROW,
-                                         .rows = (int64_t)1 << ROW_BITS,
-                                         .memory = memory,
-                                         .log = fixture_logger};
-}
-
-/* A run of these pairs as a search gives it: numbered from `query` and `row` on. */
-static struct engram_run make_run(const struct engram_hit *pairs, size_t count, int64_t query,
-                                  int64_t row)
-{
-    struct engram_run run = {.count = count,
-                             .bytes = count * sizeof *run.hits,
-                             .first_query = FIRST_QUERY + query,
-                             .first_row = FIRST_ROW + row};
-    run.hits = engram_pages_alloc(run.bytes);
-    assert_non_null(run.hits);
-    memcpy(run.hits, pairs, run.bytes);
-    qsort(run.hits, count, sizeof *run.hits, compare);
-    for (size_t i = 0; i < count; i++) {
-        int64_t tag = run.hits[i].tag;
-        run.hits[i].tag =
-            ENGRAM_HIT_TAG((tag >> ROW_BITS) - query, (tag & (((int64_t)1 << ROW_BITS) - 1)) - row);
-    }
-    return run;
-}
-
-static void take(struct engram_spool *spool, struct engram_run run)
-{
-    assert_int_equal(engram_spool_take(spool, &run), ENGRAM_OK);
-    engram_pages_free(run.hits, run.bytes);
-}
-
 static void check_spool(size_t count, size_t memory, size_t most, bool hub)
 {
     const int64_t queries = 50;
+    const struct engram_unit unit = {{0, queries}, {0, 1}};
     struct engram_hit *pairs = make_pairs(count, queries, hub);
     struct engram_hit *expected = sorted_copy(pairs, count);
     struct engram_spool_options options = options_for(queries, memory);
+    struct engram_journal *journal = open_journal();
     struct engram_spool *spool = NULL;
-    int64_t counts[50] = {0};
+    uint64_t saved = 0;
     assert_int_equal(engram_spool_create(&options, &spool), ENGRAM_OK);
+    engram_spool_attach(spool, journal);
     for (size_t at = 0; at < count;) {
         size_t some = 1 + random_below(most);
         some = some < count - at ? some : count - at;
+        engram_spool_unit(spool, &unit);
         take(spool, make_run(pairs + at, some, 0, 0));
         at += some;
-    }
-    assert_int_equal(engram_spool_total(spool), (int64_t)count);
-    struct engram_hit hits[333];
-    size_t some = 0;
-    size_t used = 0;
-    do {
-        assert_int_equal(engram_spool_read(spool, hits, 1 + random_below(333), &some), ENGRAM_OK);
-        assert_true(some <= count - used);
-        for (size_t i = 0; i < some; i++, used++) {
-            int64_t tag = expected[used].tag;
-            assert_true(same_bits(hits[i].score, expected[used].score));
-            assert_int_equal(hits[i].tag, FIRST_ROW + (tag & (((int64_t)1 << ROW_BITS) - 1)));
-            counts[tag >> ROW_BITS]++;
+        if (random_below(20) == 0) {
+            engram_spool_unit(spool, NULL);
+            assert_int_equal(engram_spool_save(spool), ENGRAM_OK);
+            saved = at;
         }
-    } while (some > 0);
-    assert_int_equal(used, count);
-    for (int64_t q = 0; q < queries; q++) {
-        assert_int_equal(engram_spool_count(spool, q), counts[q]);
     }
-    assert_true((engram_spool_disk_bytes(spool) > 0) == (strstr(fixture_log, "takes the") != NULL));
-    assert_true(memory >= count * 16 || strstr(fixture_log, "takes the") != NULL);
-    assert_true(engram_spool_disk_bytes(spool) <= 16 * count);
+    bool spilled = strstr(fixture_log, "takes the") != NULL;
     fixture_clear();
+    check_answers(spool, expected, count, queries);
+    /* The journal has each pair at most once, and no more than that comes on top. */
+    assert_true((engram_spool_disk_bytes(spool) > 0) == (spilled || saved > 0));
+    assert_true(memory > 16 || count == 0 || engram_spool_disk_bytes(spool) > 0);
+    assert_true(engram_spool_disk_bytes(spool) <= 2 * 16 * count);
     engram_spool_free(spool);
+    engram_journal_close(journal, true);
     free(pairs);
     free(expected);
 }
@@ -245,7 +146,9 @@ static void test_offsets(void **state)
         struct engram_spool *spool = NULL;
         struct engram_hit hits[5];
         size_t count = 0;
+        struct engram_journal *journal = open_journal();
         assert_int_equal(engram_spool_create(&options, &spool), ENGRAM_OK);
+        engram_spool_attach(spool, journal);
         const struct engram_hit pairs[] = {{0.5, (int64_t)30 << ROW_BITS | 700},
                                            {0.5, (int64_t)30 << ROW_BITS | 699},
                                            {0.75, (int64_t)31 << ROW_BITS | 700}};
@@ -260,6 +163,7 @@ static void test_offsets(void **state)
         assert_true(hits[2].score == 0.75);
         assert_int_equal(engram_spool_count(spool, 30), 2);
         engram_spool_free(spool);
+        engram_journal_close(journal, true);
         fixture_clear();
     }
 }
@@ -279,22 +183,29 @@ static int files_left(void)
     return count;
 }
 
-/* Gives runs of `count` pairs until one is refused. */
-static enum engram_status fill(const struct engram_spool_options *options, size_t count)
+/* Gives runs of `count` pairs until one is refused, at most `most`; then reads. */
+static enum engram_status fill(const struct engram_spool_options *options, size_t count, int most)
 {
     struct engram_spool *spool = NULL;
     struct engram_hit *pairs = make_pairs(count, 50, false);
+    struct engram_journal *journal = open_journal();
+    struct engram_hit hits[100];
+    size_t some = 1;
     enum engram_status status = engram_spool_create(options, &spool);
     order = engram_metric_order(ENGRAM_COSINE);
-    for (int i = 0; status == ENGRAM_OK && i < 10000; i++) {
+    engram_spool_attach(spool, journal);
+    for (int i = 0; status == ENGRAM_OK && i < most; i++) {
         struct engram_run run = make_run(pairs, count, 0, 0);
         status = engram_spool_take(spool, &run);
         engram_pages_free(run.hits, run.bytes);
-        if (status == ENGRAM_OK) {
-            assert_int_equal(files_left(), 0);
-        }
+        assert_int_equal(files_left(), 1);
+    }
+    while (status == ENGRAM_OK && some > 0) {
+        status = engram_spool_read(spool, hits, 100, &some);
+        assert_int_equal(files_left(), 1);
     }
     engram_spool_free(spool);
+    engram_journal_close(journal, true);
     free(pairs);
     assert_int_equal(files_left(), 0);
     return status;
@@ -314,30 +225,41 @@ static void assert_last(const char *part)
     fixture_clear();
 }
 
+/* The first file that grows too large is the journal, or the temporary file. */
 static void test_size_limit(void **state)
 {
     (void)state;
-    struct rlimit usual;
+    size_t usual = engram_spool_fan_in;
+    struct rlimit usual_limit;
     struct rlimit small;
     const struct engram_spool_options options = options_for(50, 1000);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &usual), 0);
-    small = usual;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &usual_limit), 0);
+    small = usual_limit;
     small.rlim_cur = 1000000;
     assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    assert_int_equal(fill(&options, 3000), ENGRAM_ERR_IO);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &usual), 0);
+    assert_int_equal(fill(&options, 3000, 10000), ENGRAM_ERR_IO);
+    assert_last("out.h5.checkpoint: cannot be written");
+    engram_spool_fan_in = 2; /* levels of merges take more than the runs */
+    assert_int_equal(fill(&options, 3000, 19), ENGRAM_ERR_IO);
+    engram_spool_fan_in = usual;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &usual_limit), 0);
     assert_last("--tmpdir");
 }
 
 static void test_no_folder(void **state)
 {
     (void)state;
+    size_t usual = engram_spool_fan_in;
     struct engram_spool_options options = options_for(50, 1000);
     char missing[600];
     snprintf(missing, sizeof missing, "%s/missing", fixture_folder);
-    options.folder = missing;
-    assert_int_equal(fill(&options, 3000), ENGRAM_ERR_CANT_CREATE);
+    options.tmpdir = missing;
+    assert_int_equal(fill(&options, 3000, 10), ENGRAM_OK); /* nothing to be merged before */
+    fixture_clear();
+    engram_spool_fan_in = 3;
+    assert_int_equal(fill(&options, 3000, 10), ENGRAM_ERR_CANT_CREATE);
+    engram_spool_fan_in = usual;
     assert_last("missing: cannot create temporary data");
 }
 
@@ -347,7 +269,7 @@ static void test_cancel(void **state)
     const int cancel = 1;
     struct engram_spool_options options = options_for(50, 1000);
     options.cancel = &cancel;
-    assert_int_equal(fill(&options, 3000), ENGRAM_ERR_CANCELLED);
+    assert_int_equal(fill(&options, 3000, 10000), ENGRAM_ERR_CANCELLED);
     fixture_clear();
 }
 
@@ -362,11 +284,11 @@ static void test_full_disk(void **state)
         mount("tmpfs", fixture_folder, "tmpfs", 0, "size=1m") != 0) {
         skip();
     }
-    for (int i = 0; i < 2; i++) {
-        engram_spool_fan_in = i == 0 ? usual : 3;
-        assert_int_equal(fill(&options, 3000), ENGRAM_ERR_IO);
-        assert_last("bytes more, and ");
-    }
+    assert_int_equal(fill(&options, 3000, 10000), ENGRAM_ERR_IO);
+    assert_last("bytes more in the checkpoint, and ");
+    engram_spool_fan_in = 3;
+    assert_int_equal(fill(&options, 3000, 15), ENGRAM_ERR_IO);
+    assert_last("bytes more, and ");
     engram_spool_fan_in = usual;
     /* Everything was given back. */
     assert_int_equal(statvfs(fixture_folder, &info), 0);

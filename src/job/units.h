@@ -1,0 +1,26 @@
+/* The search of a job that is cut into units: all slabs of queries past all slabs of the base, and
+ * what is left of each pair of slabs as one unit after another. */
+#ifndef ENGRAM_JOB_UNITS_H
+#define ENGRAM_JOB_UNITS_H
+
+#include "job/state.h"
+
+struct engram_unit_search {
+    /* Units count for both sides (`mirror` of a request): queries are rows of the base. */
+    bool mirrored;
+    /* Answers a unit of the slabs in memory. `request` is for their rows; it says which of the
+     * prepared set's rows the unit has. */
+    enum engram_status (*answer)(struct engram_job_state *job,
+                                 const struct engram_prepared *prepared, int64_t base_first_row,
+                                 const struct engram_unit *unit, struct engram_request *request);
+};
+
+/* Errors: as reading, searching and saving. */
+enum engram_status engram_units_search(struct engram_job_state *job,
+                                       const struct engram_unit_search *search);
+
+/* Under symmetry what is done is done for both sides, but a save that was interrupted may have
+ * noted one only. */
+enum engram_status engram_units_mirror(struct engram_job_state *job);
+
+#endif
