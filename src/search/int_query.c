@@ -4,84 +4,76 @@
 /* Section 5: float32 rounding of X' against |X| and |m| rather than |X'|, and of w. */
 #define SLACK 0x1p-17
 
-/* Queries are coded again for every slab of a base that does not fit: sums may be taken in any
- * order, so that compilers vectorise the loops. */
+/* Queries are coded again for every slab of a base that does not fit, so these loops count. Any
+ * order of the sums is right. */
 
-/* k of section 1, and c. Under l2 and sqeuclidean k is taken (b), and Q stays as it is. */
-static double centre_query(const struct engram_int_pack *pack, size_t dim, double norm,
-                           double *dense, double *constant)
+/* |Q|^2 and Q.m. */
+static void measure_query(const double *dense, const float *centre, size_t dim, double *norm2,
+                          double *along)
 {
-    const double *centre = pack->centre;
-    double along = 0;
-    *constant = 0;
-    if (centre == NULL) {
-        return 0;
-    }
-#pragma omp simd reduction(+ : along)
+    double norms = 0;
+    double products = 0;
+#pragma omp simd reduction(+ : norms, products)
     for (size_t i = 0; i < dim; i++) {
-        along += dense[i] * centre[i];
+        norms += dense[i] * dense[i];
+        products += dense[i] * (double)centre[i];
     }
-    *constant = along;
-    if (pack->mean != NULL) {
-        *constant += 0x1p-40 * norm * sqrt(pack->centre_norm2);
-        return 0;
-    }
-    double k = along > 0 ? along / pack->centre_norm2 : 0;
-#pragma omp simd
-    for (size_t i = 0; i < dim; i++) {
-        dense[i] -= k * centre[i];
-    }
-    return k;
+    *norm2 = norms;
+    *along = products;
 }
 
-static double squared_norm(const double *row, size_t dim)
+/* Q becomes Q - k m; its squared norm and largest magnitude. */
+static void centre_query(double *dense, const float *centre, double k, size_t dim, double *norm2,
+                         double *largest)
 {
-    double norm2 = 0;
-#pragma omp simd reduction(+ : norm2)
+    double norms = 0;
+    double most = 0;
+#pragma omp simd reduction(+ : norms) reduction(max : most)
     for (size_t i = 0; i < dim; i++) {
-        norm2 += row[i] * row[i];
+        double value = dense[i] - k * (double)centre[i];
+        norms += value * value;
+        most = fabs(value) > most ? fabs(value) : most;
+        dense[i] = value;
     }
-    return norm2;
+    *norm2 = norms;
+    *largest = most;
 }
 
-static double magnitude(const double *row, size_t dim)
-{
-    double largest = 0;
-#pragma omp simd reduction(max : largest)
-    for (size_t i = 0; i < dim; i++) {
-        largest = fabs(row[i]) > largest ? fabs(row[i]) : largest;
-    }
-    return largest;
-}
+/* What the codes of a query add up to. */
+struct code_sums {
+    double error2; /* |G|^2 */
+    double code2;  /* |D|^2 */
+    double sum;    /* of D; exact */
+};
 
-/* D to `codes`, whole numbers within the limit; the squared norms of G and D, and the sum of D. */
-static void encode_query(double *dense, size_t dim, double scale, int limit, int8_t *codes,
-                         double *error2, double *codes2, int64_t *code_sum)
+/* Adding this rounds to a whole number. */
+#define WHOLE 0x1.8p52
+
+/* Q' becomes D, whole numbers within the limit. */
+static struct code_sums encode_query(double *dense, size_t dim, double scale, int limit,
+                                     int8_t *codes)
 {
-    const double whole = 0x1.8p52; /* adding it rounds to a whole number */
     const double inverse = 1 / scale;
     const double most = limit;
     double errors = 0;
     double squares = 0;
-    double sum = 0; /* exact */
-#pragma omp simd reduction(+ : errors, squares, sum)
+    double sums = 0;
+#pragma omp simd reduction(+ : errors, squares, sums)
     for (size_t i = 0; i < dim; i++) {
         double code = dense[i] * inverse;
         code = code < -most ? -most : code;
         code = code > most ? most : code;
-        code = (code + whole) - whole;
+        code = (code + WHOLE) - WHOLE;
         double error = dense[i] - scale * code;
         errors += error * error;
         squares += code * code;
-        sum += code;
+        sums += code;
         dense[i] = code;
     }
     for (size_t i = 0; i < dim; i++) {
         codes[i] = (int8_t)(int)dense[i];
     }
-    *error2 = errors;
-    *codes2 = squares;
-    *code_sum = (int64_t)sum;
+    return (struct code_sums){errors, squares, sums};
 }
 
 void engram_int_query_make(const struct engram_prepared *prepared, double *dense,
@@ -89,23 +81,30 @@ void engram_int_query_make(const struct engram_prepared *prepared, double *dense
                            struct engram_int_query *query)
 {
     const struct engram_int_pack *pack = &prepared->codes;
+    const bool euclidean = pack->mean != NULL;
     size_t dim = pack->dim;
     int limit = prepared->kernels->int_query_limit;
-    double error2; /* |G|^2 */
-    double codes2; /* |D|^2 */
+    double norm2;   /* |Q|^2 */
+    double along;   /* Q.m */
+    double own2;    /* |Q'|^2 */
+    double largest; /* of Q' */
+    double k = 0;   /* of section 1; under l2 and sqeuclidean k is taken (b), Q stays as it is */
 
     *query = (struct engram_int_query){.projected = *projected};
-    double norm = sqrt(squared_norm(dense, dim)); /* |Q| */
-    double k = centre_query(pack, dim, norm, dense, &query->constant);
-    double own2 = squared_norm(dense, dim); /* |Q'|^2 */
-    double largest = magnitude(dense, dim);
+    measure_query(dense, pack->centre32, dim, &norm2, &along);
+    double norm = sqrt(norm2);
+    if (pack->centre != NULL) {
+        query->constant = along + (euclidean ? 0x1p-40 * norm * sqrt(pack->centre_norm2) : 0);
+        k = !euclidean && along > 0 ? along / pack->centre_norm2 : 0;
+    }
+    centre_query(dense, pack->centre32, k, dim, &own2, &largest);
     double scale = largest / limit > ENGRAM_INT_SCALE_MIN ? largest / limit : ENGRAM_INT_SCALE_MIN;
-    encode_query(dense, dim, scale, limit, codes, &error2, &codes2, &query->code_sum);
-    bool euclidean = pack->mean != NULL;
+    const struct code_sums found = encode_query(dense, dim, scale, limit, codes);
+    query->code_sum = (int64_t)found.sum;
     query->scale = scale;
     query->row_error = sqrt(own2) / scale * ENGRAM_INT_ENLARGE;
-    query->query_error = (sqrt(error2) * ENGRAM_MUTATE_INT_BOUND + 0x1p-40 * sqrt(own2) +
-                          0x1p-22 * norm + 0x1p-20 * scale * sqrt(codes2)) /
+    query->query_error = (sqrt(found.error2) * ENGRAM_MUTATE_INT_BOUND + 0x1p-40 * sqrt(own2) +
+                          0x1p-22 * norm + 0x1p-20 * scale * sqrt(found.code2)) /
                          scale * ENGRAM_INT_ENLARGE;
     query->slope =
         euclidean ? ldexp(1, pack->projection.exponent - projected->exponent) / scale : k / scale;
