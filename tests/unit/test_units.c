@@ -43,6 +43,24 @@ static struct engram_request request_of(const struct engram_search_options *opti
     };
 }
 
+/* What slabs have in common, from some rows of the base; or nothing. */
+static struct engram_prepared *any_model(const struct engram_set *base,
+                                         const struct engram_search_options *options)
+{
+    struct engram_prepared *model = NULL;
+    int64_t first = random_in(0, base->rows - 1);
+    struct engram_set sample = slice(base, first, random_in(first + 1, base->rows));
+    int64_t step = random_in(1, 3);
+    sample.stride = engram_row_bytes(sample.dtype, sample.dim);
+    sample.stride = (size_t)step * (base->stride != 0 ? base->stride : sample.stride);
+    sample.rows = (sample.rows - 1) / step + 1;
+    if (random_below(3) > 0) {
+        assert_int_equal(engram_prepare_model(&sample, "sample", base->rows, options, &model),
+                         ENGRAM_OK);
+    }
+    return model;
+}
+
 /* The partial of queries [first, last) that `slabs` of the base give, taken in random order. */
 static struct engram_partial search_slabs(const struct engram_set *base, size_t slabs,
                                           const int64_t *at, const struct engram_query_rows *rows,
@@ -53,6 +71,9 @@ static struct engram_partial search_slabs(const struct engram_set *base, size_t 
     struct engram_partial all = {0};
     struct engram_request request = request_of(options);
     size_t start = random_below(slabs);
+    struct engram_search_options own = *options;
+    own.filter = any_filter(options->metric);
+    struct engram_prepared *model = any_model(base, &own);
     for (size_t i = 0; i < slabs; i++) {
         size_t s = (start + i) % slabs;
         struct engram_set slab = slice(base, at[s], at[s + 1]);
@@ -61,7 +82,8 @@ static struct engram_partial search_slabs(const struct engram_set *base, size_t 
         struct engram_search_stats stats = {0};
         request.filter = any_filter(options->metric);
         request.threads = (int)random_in(1, 3);
-        assert_int_equal(engram_prepare(&slab, options, &prepared), ENGRAM_OK);
+        assert_int_equal(engram_prepare_like(model, &slab, "slab", at[s], &own, &prepared),
+                         ENGRAM_OK);
         assert_int_equal(engram_unit_search(prepared, at[s], rows, first, last, &request,
                                             with_known && i > 0 ? &all : NULL, &part, &stats),
                          ENGRAM_OK);
@@ -76,6 +98,7 @@ static struct engram_partial search_slabs(const struct engram_set *base, size_t 
         }
         engram_partial_free(&part);
     }
+    engram_prepared_free(model);
     return all;
 }
 
@@ -110,7 +133,7 @@ static void test_cuts(void **state)
         enum engram_dtype dtype = random_below(2) == 0 ? ENGRAM_F32 : ENGRAM_F64;
         bool cosine = options.metric == ENGRAM_COSINE;
         struct matrix base =
-            matrix_make(dtype, random_in(1, 300), random_in(1, 12), random_below(2), kind, cosine);
+            matrix_make(dtype, random_in(1, 300), random_in(1, 40), random_below(2), kind, cosine);
         struct matrix queries = matrix_make(dtype, random_in(1, 30), base.set.dim, 0, kind, cosine);
         struct oracle o = oracle_make(&base, &queries, options.metric);
         if (options.k == NO_K && kind != KIND_ODD) {
