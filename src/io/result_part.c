@@ -1,5 +1,7 @@
 /* What the part of a shard has beyond other results, and datasets as they are stored, for joining
  * parts. */
+#define _GNU_SOURCE
+
 #include "base/log.h"
 #include "base/reading.h"
 #include "io/h5.h"
