@@ -111,12 +111,13 @@ def stored(t):
     for label, array, storage, arguments in (
             ("contiguous", base, {}, []),
             ("packed by chunks of 1000 rows", base, {"chunks": (1000, 300), **packed}, []),
-            ("packed by chunks of 5000 x 100", base, {"chunks": (5000, 100), **packed}, ["-k", "3"]),
+            ("packed by chunks of 5000 x 100", base, {"chunks": (5000, 100), **packed},
+             ["-k", "3"]),
             ("big-endian float64", base.astype(">f8"), {}, ["--query-rows", "0:2000"]),
             ("float16 in chunks", base.astype(np.float16), {"chunks": (2048, 300)}, []),
             ("gaussian", t.gaussian(12000, 1200), {}, ["--query-rows", "0:1500"]),
-            ("scale-offset, by HDF5", (base * 4).astype(np.int16), {"chunks": (1024, 300), "scaleoffset": 0},
-             ["--metric", "ip"])):
+            ("scale-offset, by HDF5", (base * 4).astype(np.int16),
+             {"chunks": (1024, 300), "scaleoffset": 0}, ["--metric", "ip"])):
         yield label, t.h5("stored.h5", {"x": array}, **storage), arguments
 
 
