@@ -91,9 +91,9 @@ static void check_same(struct engram_job_options *options)
         fixture_clear();
         options->threads = 1 + (int)random_below(3);
         options->filter = (enum engram_filter)random_below(4);
-        engram_spool_fan_in = b == 0 ? 3 : 256;
+        engram_spool_fan_in = b == 0 ? 3 : 0;
         unsigned char *bytes = run(options, bounds[b], &other);
-        engram_spool_fan_in = 256;
+        engram_spool_fan_in = 0;
         assert_true(b > 0 || strstr(fixture_log, "takes the pairs") != NULL);
         assert_int_equal(other, size);
         assert_memory_equal(bytes, expected, (size_t)size);
@@ -208,13 +208,29 @@ static void test_full_disk(void **state)
     }
     struct engram_job_options options = make_options();
     options.max_distance = (double)INFINITY;
-    options.tmpdir = disk;
-    assert_int_equal(fails(&options, 1), ENGRAM_ERR_IO);
-    assert_non_null(strstr(fixture_log, "bytes more, and "));
-    options.tmpdir = fixture_folder;
     options.output = small;
     assert_int_equal(fails(&options, 1), ENGRAM_ERR_IO);
+    assert_non_null(strstr(fixture_log, "bytes more in the checkpoint, and "));
+    assert_int_equal(fails(&options, 0), ENGRAM_ERR_IO);
     assert_non_null(strstr(fixture_log, "the result with 270000 pairs needs 3242408 bytes"));
+    /* More runs than are merged at once; what was found is kept. */
+    size_t usual = engram_spool_fan_in;
+    struct engram_job_report report;
+    options.output = output;
+    options.tmpdir = disk;
+    engram_plan_pair_bytes = 1;
+    engram_spool_fan_in = 2;
+    fixture_clear();
+    assert_int_equal(engram_job_run(&options, &report), ENGRAM_ERR_IO);
+    assert_non_null(strstr(fixture_log, "bytes more, and "));
+    assert_true(report.saved);
+    options.tmpdir = fixture_folder;
+    assert_int_equal(engram_job_run(&options, &report), ENGRAM_OK);
+    assert_true(report.continued);
+    assert_int_equal(report.answers, 270000);
+    assert_int_equal(unlink(output), 0);
+    engram_plan_pair_bytes = 0;
+    engram_spool_fan_in = usual;
     assert_int_equal(umount(disk), 0);
     assert_int_equal(rmdir(disk), 0);
 }
