@@ -94,6 +94,9 @@ static enum engram_status check_space(const struct engram_spool *spool, uint64_t
     if (bytes <= free_bytes) {
         return ENGRAM_OK;
     }
+    if (engram_journal_is_quiet(spool->journal)) {
+        return ENGRAM_ERR_IO;
+    }
     return engram_fail(&spool->options.log, ENGRAM_ERR_IO,
                        "%s: the pairs found so far need %" PRIu64
                        " bytes more in the checkpoint, and %" PRIu64
