@@ -16,6 +16,8 @@
 # DESTDIR    staging root put in front of PREFIX                      []
 # HDF5_DIR   root of an HDF5 installation                             [found, see scripts/find-hdf5.sh]
 # NO_LIBDEFLATE 1: inflate by zlib even where libdeflate is installed [0]
+# MPI        1: also engram-batch-mpi, for several processes          [0]
+# MPICC      the compiler that knows MPI                             [mpicc]
 # PYTHON     interpreter with h5py and numpy, for the tests           [found]
 # NO_INSTALL 1: test, demo, check and bench never install anything    [0]
 # BENCH      options of `make bench`, such as --full                  [--quick]
@@ -134,6 +136,8 @@ endif
 
 # Optional: inflates more than twice as fast as zlib, which stays required.
 NO_LIBDEFLATE ?= 0
+MPI ?= 0
+MPICC ?= mpicc
 ifeq ($(filter-out 0,$(NO_LIBDEFLATE)),)
 pkg_config := $(or $(PKG_CONFIG),pkg-config)
 libdeflate_libs := $(shell $(pkg_config) --libs libdeflate 2>/dev/null)
@@ -188,7 +192,7 @@ sources_of = $(filter-out $(foreign),$(sort $(foreach d,$(1),$(wildcard src/$(d)
 objects_of = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(1))
 
 core_src := $(call sources_of,base kernels search)
-h5_src := $(call sources_of,io job)
+h5_src := $(filter-out src/job/ranks_mpi.c,$(call sources_of,io job))
 cli_src := $(call sources_of,cli)
 bench_src := $(call sources_of,bench)
 test_src := $(sort $(wildcard tests/unit/test_*.c))
@@ -201,7 +205,8 @@ h5_so := $(if $(h5_src),$(BUILD)/libengram-h5.so.$(VERSION))
 cli_a := $(if $(cli_src),$(BUILD)/obj/cli.a)
 bench_a := $(if $(bench_src),$(BUILD)/obj/bench.a)
 commands := $(if $(wildcard src/cli/main.c),$(BUILD)/engram-batch) \
-            $(if $(wildcard src/bench/main.c),$(BUILD)/engram-bench)
+            $(if $(wildcard src/bench/main.c),$(BUILD)/engram-bench) \
+            $(if $(filter 1,$(MPI)),$(BUILD)/engram-batch-mpi)
 shared := $(core_so) $(h5_so)
 shared_links := $(foreach l,$(shared),$(l:.$(VERSION)=.$(SOVERSION)) $(l:.$(VERSION)=))
 tests := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(test_src))
@@ -277,6 +282,16 @@ archives = $(filter %.a,$^)
 $(BUILD)/engram-batch: $(BUILD)/obj/cli/main.o $(cli_a) $(h5_a) $(core_a)
 	$(call say,LD)
 	$(quiet)$(CC) $(CFLAGS) $(LDFLAGS) $(ldflags) $(pie) -o $@ $< $(archives) $(libs_h5) $(libs)
+# The same command with one object in place of ranks_one.o, which nobody asks the archive for then.
+# The compiler behind mpicc is ours: OMPI_CC for Open MPI, MPICH_CC for MPICH and its kin.
+mpicc := OMPI_CC='$(CC)' MPICH_CC='$(CC)' $(MPICC)
+$(BUILD)/obj/job/ranks_mpi.o: src/job/ranks_mpi.c $(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(quiet)$(mpicc) $(CPPFLAGS) $(CFLAGS) $(cflags) -MMD -MP -c -o $@ $<
+$(BUILD)/engram-batch-mpi: $(BUILD)/obj/cli/main.o $(BUILD)/obj/job/ranks_mpi.o $(cli_a) $(h5_a) $(core_a)
+	$(call say,LD)
+	$(quiet)$(mpicc) $(CFLAGS) $(LDFLAGS) $(ldflags) $(pie) -o $@ $(filter %.o,$^) $(archives) $(libs_h5) $(libs)
 $(BUILD)/engram-bench: $(BUILD)/obj/bench/main.o $(bench_a) $(h5_a) $(core_a)
 	$(call say,LD)
 	$(quiet)$(CC) $(CFLAGS) $(LDFLAGS) $(ldflags) $(pie) -o $@ $< $(archives) $(libs_h5) $(libs)

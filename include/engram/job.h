@@ -122,6 +122,7 @@ struct engram_job_report {
     int64_t kept_rows;            /* groups: rows that stand for one, ... */
     int64_t groups;               /* ... groups of two rows or more, ... */
     int64_t largest_group;        /* ... rows of the largest */
+    int ranks;                    /* processes that took part */
     bool continued;               /* an earlier run's checkpoint was there */
     bool saved;                   /* ended early, and its work is in OUTPUT.checkpoint */
     uint64_t pairs_before;        /* pairs that earlier runs looked at */

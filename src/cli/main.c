@@ -15,6 +15,7 @@
 #include "cli/options.h"
 #include "engram/version.h"
 #include "io/library.h"
+#include "job/ranks.h"
 #include "kernels/kernels.h"
 
 static void print_version(void)
@@ -91,6 +92,9 @@ static int run(int argc, char **argv)
     }
     engram_cli_catch_exits(&messages);
     engram_cli_catch_crashes(&messages, ENGRAM_CLI_PATIENCE);
+    if (command != ENGRAM_CLI_JOB && engram_ranks_self() > 0) {
+        return 0; /* one process is enough */
+    }
     engram_io_start();
     switch (command) {
     case ENGRAM_CLI_INSPECT:
@@ -122,7 +126,13 @@ int main(int argc, char **argv)
     buffer_stdout();
     /* A file that grows beyond the limit (ulimit -f) is a failed write, EFBIG, not the end. */
     (void)signal(SIGXFSZ, SIG_IGN);
+    if (!engram_ranks_start(&argc, &argv)) {
+        return engram_status_exit_code(ENGRAM_ERR_INTERNAL);
+    }
+    if (engram_ranks_self() > 0) {
+        engram_cli_be_silent(); /* rank 0 speaks for all */
+    }
     int code = run(argc, argv);
     engram_cli_may_exit();
-    return finish_stdout(code);
+    return engram_ranks_stop(finish_stdout(code));
 }

@@ -15,8 +15,18 @@ enum { MESSAGE_BYTES = 1023 };
 /* Prefix, escaped message and newline. */
 enum { LINE_BYTES = 34 + ENGRAM_CLI_ESCAPE_FACTOR * MESSAGE_BYTES };
 
+static bool silent;
+
+void engram_cli_be_silent(void)
+{
+    silent = true;
+}
+
 bool engram_cli_write_stderr(const char *text, size_t size)
 {
+    if (silent) {
+        return true;
+    }
     while (size > 0) {
         ssize_t written = write(STDERR_FILENO, text, size);
         if (written < 0 && errno == EINTR) {

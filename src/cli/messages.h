@@ -30,6 +30,9 @@ struct engram_log engram_cli_log_to(struct engram_cli_messages *messages);
 /* Removes the progress bar from the screen if there is one. */
 void engram_cli_clear_bar(struct engram_cli_messages *messages);
 
+/* From now on nothing is written: another process says it. */
+void engram_cli_be_silent(void);
+
 /* Writes all `size` bytes to stderr, retrying after signals; false when that fails, which callers
  * may ignore: there is nowhere else to complain. */
 bool engram_cli_write_stderr(const char *text, size_t size);

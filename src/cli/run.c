@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/summary.h"
+#include "job/ranks.h"
 
 /* Signals that end the job in good order. */
 static const struct {
@@ -80,7 +81,7 @@ int engram_cli_end_by_signal(const struct engram_log *log, const char *saved)
         engram_logf(log, ENGRAM_LOG_ERROR,
                     "stopped by %s; nothing was written, run the same command again", name);
     }
-    if (number == SIGINT) {
+    if (number == SIGINT && engram_ranks_count() == 1) {
         (void)fflush(NULL);
         (void)signal(SIGINT, SIG_DFL);
         (void)raise(SIGINT);
@@ -201,6 +202,9 @@ int engram_cli_run(const struct engram_cli_options *options)
     }
 
     enum engram_status status = engram_job_run(&job, &report);
+    if (engram_ranks_self() > 0) {
+        return engram_status_exit_code(status);
+    }
     engram_cli_clear_bar(options->messages);
     if (status == ENGRAM_ERR_CANCELLED) {
         return engram_cli_end_by_signal(&job.log, report.saved ? job.output : NULL);

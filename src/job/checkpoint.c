@@ -7,6 +7,8 @@
 #include "base/endian.h"
 #include "base/log.h"
 #include "io/source.h"
+#include "job/crew.h"
+#include "job/ranks.h"
 #include "job/sets.h"
 #include "job/state.h"
 
@@ -159,6 +161,9 @@ enum engram_status engram_checkpoint_open(struct engram_job_state *job,
 {
     struct engram_checkpoint *checkpoint = &job->checkpoint;
     char identity[ENGRAM_IDENTITY_EARLY];
+    if (engram_ranks_self() > 0) { /* rank 0 keeps what they find */
+        return ENGRAM_OK;
+    }
     engram_identity_early(&job->inputs, job->options->compress, &job->base_content,
                           &job->query_content, identity);
     const struct engram_journal_options options = {
@@ -188,7 +193,8 @@ static int64_t unit_queries(const struct engram_job_state *job, int64_t rows, bo
     const bool least = options->checkpoint_seconds_given && options->checkpoint_seconds <= 0;
     const int64_t step = grains ? ENGRAM_ROW_GRAIN : UNIT_STRIP;
     const int64_t smallest = grains ? ENGRAM_ROW_GRAIN : UNIT_QUERIES_MIN;
-    double rate = job->checkpoint.pairs_per_second;
+    double rate;
+    __atomic_load(&job->checkpoint.pairs_per_second, &rate, __ATOMIC_RELAXED);
     if (rate <= 0) {
         bool canonical = job->plan.filter == ENGRAM_FILTER_CANONICAL;
         rate = (canonical ? FLOPS_GUESS_CANONICAL : FLOPS_GUESS) * job->plan.threads /
@@ -202,10 +208,10 @@ static int64_t unit_queries(const struct engram_job_state *job, int64_t rows, bo
     return whole < smallest ? smallest : whole;
 }
 
-bool engram_units_next(struct engram_job_state *job, const struct engram_unit *within, bool grains,
-                       struct engram_unit *unit)
+bool engram_units_cut(const struct engram_job_state *job, const struct engram_done *done,
+                      const struct engram_unit *within, bool grains, struct engram_unit *unit)
 {
-    if (!engram_done_left(&job->done, within, unit)) {
+    if (!engram_done_left(done, within, unit)) {
         return false;
     }
     int64_t left = unit->queries[1] - unit->queries[0];
@@ -219,8 +225,28 @@ bool engram_units_next(struct engram_job_state *job, const struct engram_unit *w
             unit->queries[1] = end > unit->queries[0] ? end : unit->queries[1];
         }
     }
-    job->checkpoint.unit_start_ns = engram_clock_ns();
+    /* What a search keeps for each query fits into memory so many times. */
+    if (!grains && unit->queries[1] - unit->queries[0] > job->plan.unit_queries) {
+        unit->queries[1] = unit->queries[0] + job->plan.unit_queries;
+    }
     return true;
+}
+
+bool engram_units_left(struct engram_job_state *job, const struct engram_unit *within)
+{
+    struct engram_unit left;
+    return engram_crew_is_open(job->crew) ? engram_crew_left(job->crew, within)
+                                          : engram_done_left(&job->done, within, &left);
+}
+
+bool engram_units_next(struct engram_job_state *job, const struct engram_unit *within, bool grains,
+                       struct engram_unit *unit)
+{
+    bool more = engram_crew_is_open(job->crew)
+                    ? engram_crew_take(job->crew, within, grains, unit)
+                    : engram_units_cut(job, &job->done, within, grains, unit);
+    job->checkpoint.unit_start_ns = engram_clock_ns();
+    return more;
 }
 
 static void measure(struct engram_checkpoint *checkpoint, const struct engram_unit *unit)
@@ -228,8 +254,9 @@ static void measure(struct engram_checkpoint *checkpoint, const struct engram_un
     double seconds = (double)(engram_clock_ns() - checkpoint->unit_start_ns) * 1e-9;
     double pairs =
         (double)(unit->queries[1] - unit->queries[0]) * (double)(unit->base[1] - unit->base[0]);
+    double rate = pairs / seconds;
     if (seconds > 0) {
-        checkpoint->pairs_per_second = pairs / seconds;
+        __atomic_store(&checkpoint->pairs_per_second, &rate, __ATOMIC_RELAXED);
     }
 }
 
@@ -250,17 +277,24 @@ static enum engram_status add(struct engram_job_state *job, const struct engram_
                                : status;
 }
 
-enum engram_status engram_units_finished(struct engram_job_state *job,
-                                         const struct engram_unit *unit, bool mirrored)
+enum engram_status engram_units_note(struct engram_job_state *job, const struct engram_unit *unit,
+                                     bool mirrored)
 {
     const struct engram_unit mirror = {.queries = {unit->base[0], unit->base[1]},
                                        .base = {unit->queries[0], unit->queries[1]}};
-    measure(&job->checkpoint, unit);
     enum engram_status status = add(job, unit);
     if (status == ENGRAM_OK && mirrored) {
         status = add(job, &mirror);
     }
     return status == ENGRAM_OK && is_due(job) ? engram_checkpoint_save(job) : status;
+}
+
+enum engram_status engram_units_finished(struct engram_job_state *job,
+                                         const struct engram_unit *unit, bool mirrored)
+{
+    measure(&job->checkpoint, unit);
+    enum engram_status status = engram_units_note(job, unit, mirrored);
+    return status == ENGRAM_OK && engram_crew_is_open(job->crew) ? engram_crew_gather(job) : status;
 }
 
 /* ---- saving */

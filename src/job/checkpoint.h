@@ -60,10 +60,21 @@ struct engram_unit engram_units_all(const struct engram_job_state *job);
 bool engram_units_next(struct engram_job_state *job, const struct engram_unit *within, bool grains,
                        struct engram_unit *unit);
 
+/* The same out of what is left of any set of units. */
+bool engram_units_cut(const struct engram_job_state *job, const struct engram_done *done,
+                      const struct engram_unit *within, bool grains, struct engram_unit *unit);
+
+/* Whether some of `within` is neither done nor in another rank's hands. */
+bool engram_units_left(struct engram_job_state *job, const struct engram_unit *within);
+
 /* The unit is answered, and with `mirrored` the same pairs from the other side, too: rows of the
  * base as queries and the queries as base. Saves when it is time. Errors: as saving. */
 enum engram_status engram_units_finished(struct engram_job_state *job,
                                          const struct engram_unit *unit, bool mirrored);
+
+/* The same for a unit that another rank answered. */
+enum engram_status engram_units_note(struct engram_job_state *job, const struct engram_unit *unit,
+                                     bool mirrored);
 
 /* A sign of life for other hosts, now and then; cheap. NULL is allowed. */
 void engram_checkpoint_beat(struct engram_checkpoint *checkpoint);

@@ -396,9 +396,11 @@ static enum engram_status start(struct engram_journal *journal,
         if (status == ENGRAM_OK && !engram_journal_write_owner(journal, journal->fd)) {
             status = engram_journal_failure(journal, "cannot be written");
         }
+        journal->owned = status == ENGRAM_OK;
         return status;
     }
     journal->end = HEADER_BYTES;
+    journal->owned = true;
     journal->owner.committed = 0;
     engram_leftover_add(journal->path);
     if (ftruncate(journal->fd, 0) != 0 || !engram_journal_write_header(journal, journal->fd)) {
@@ -481,7 +483,7 @@ void engram_journal_close(struct engram_journal *journal, bool remove)
     if (journal->fd >= 0) {
         if (remove) {
             (void)unlink(journal->path);
-        } else {
+        } else if (journal->owned) {
             engram_journal_release(journal);
         }
         (void)close(journal->fd);

@@ -26,6 +26,7 @@ struct engram_journal {
     char *path;
     char *identity;
     int fd;
+    bool owned; /* the owner record is ours */
     struct engram_owner owner;
     struct engram_record *records;
     size_t count;

@@ -60,6 +60,14 @@ void engram_parts_free(struct engram_parts *parts)
     *parts = (struct engram_parts){0};
 }
 
+void engram_parts_clear(struct engram_parts *parts)
+{
+    for (int64_t i = 0; i < parts->count; i++) {
+        drop(parts, &parts->parts[i]);
+        parts->parts[i].dirty = false;
+    }
+}
+
 void engram_parts_load(struct engram_parts *parts, const struct engram_journal *journal)
 {
     parts->journal = journal;

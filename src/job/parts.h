@@ -53,6 +53,9 @@ enum engram_status engram_parts_save(struct engram_parts *parts, const struct en
                                      const struct engram_done *done,
                                      struct engram_journal *journal);
 
+/* Forgets all answers. */
+void engram_parts_clear(struct engram_parts *parts);
+
 /* Whether there is more in memory than should be: after saving, engram_parts_trim makes room. */
 bool engram_parts_full(const struct engram_parts *parts);
 void engram_parts_trim(struct engram_parts *parts);

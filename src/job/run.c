@@ -6,10 +6,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/size.h"
+#include "job/budget.h"
+#include "job/crew.h"
+#include "job/ranks.h"
 #include "job/sets.h"
 #include "job/spooling.h"
+#include "job/threads.h"
 #include "kernels/kernels.h"
 #include "search/prepared.h"
+
+/* Of a message that another rank left. */
+#define WHY_SIZE 512
 
 static enum engram_filter plan_filter(const struct engram_job_state *job)
 {
@@ -59,6 +66,9 @@ struct engram_publish_options engram_job_publish_options(const struct engram_job
 
 enum engram_status engram_job_publish(struct engram_job_state *job)
 {
+    if (engram_ranks_self() > 0) { /* rank 0 has the answers */
+        return ENGRAM_OK;
+    }
     char digest[ENGRAM_DIGEST_SIZE];
     struct engram_stage_progress writing = {job->options, ENGRAM_STAGE_WRITE, 0,
                                             (uint64_t)job->report->query_count, &job->checkpoint};
@@ -93,10 +103,10 @@ static enum engram_status compute(struct engram_job_state *job)
         return status;
     }
     switch (job->inputs.answer) {
-    case ENGRAM_ANSWER_DENSE:
-        return engram_job_dense(job);
+    case ENGRAM_ANSWER_DENSE: /* written as it is computed: rank 0's work alone */
+        return engram_ranks_self() > 0 ? ENGRAM_OK : engram_job_dense(job);
     case ENGRAM_ANSWER_PAIRWISE:
-        return engram_job_pairwise(job);
+        return engram_ranks_self() > 0 ? ENGRAM_OK : engram_job_pairwise(job);
     case ENGRAM_ANSWER_COMPONENTS:
         return engram_job_components(job);
     default:
@@ -142,7 +152,7 @@ static void start_report(struct engram_job_state *job)
 
 static enum engram_status run(struct engram_job_state *job)
 {
-    bool finished;
+    bool finished = false;
     enum engram_status status = engram_inputs_resolve(job->options, &job->inputs);
     if (status == ENGRAM_OK) {
         status = engram_plan_make(&job->inputs, job->options, &job->plan);
@@ -151,34 +161,75 @@ static enum engram_status run(struct engram_job_state *job)
         return status;
     }
     start_report(job);
-    status = engram_check_output(job, &finished);
+    if (engram_ranks_self() == 0) {
+        status = engram_check_output(job, &finished);
+    }
     return status == ENGRAM_OK && !finished ? compute(job) : status;
+}
+
+/* All ranks cut the same slabs: the least that one of them may take. */
+static uint64_t memory_of_all(const struct engram_job_options *options)
+{
+    int threads = options->threads > 0 ? options->threads : engram_threads_default();
+    return engram_ranks_least(options->memory > 0
+                                  ? options->memory
+                                  : engram_budget_default(threads) / (uint64_t)engram_ranks_here());
+}
+
+/* Keeps the first error for rank 0, which tells it with the rank's number. */
+static void keep_first(void *context, enum engram_log_level level, const char *message)
+{
+    char *first = context;
+    if (level == ENGRAM_LOG_ERROR && first[0] == '\0') {
+        (void)snprintf(first, WHY_SIZE, "%s", message);
+    }
+}
+
+static void finish(struct engram_job_state *job, enum engram_status *status)
+{
+    engram_checkpoint_close(job, *status);
+    *status = engram_crew_close(job, *status);
+    engram_dense_close(job, *status);
+    engram_parts_free(&job->answers.parts);
+    free(job->answers.component);
+    engram_spool_free(job->answers.spool);
+    engram_forest_free(&job->forest);
+    free(job->folder);
+    engram_content_free(&job->base_content);
+    engram_content_free(&job->query_content);
+    engram_inputs_free(&job->inputs);
 }
 
 enum engram_status engram_job_run(const struct engram_job_options *options,
                                   struct engram_job_report *report)
 {
     struct engram_job_report unused = {0};
+    char why[WHY_SIZE] = "";
     fenv_t saved;
 
     if (options == NULL || options->size != sizeof *options || options->input == NULL ||
         options->output == NULL || options->compress < 0 || options->compress > 9) {
         return ENGRAM_ERR_USAGE;
     }
-    struct engram_job_state job = {.options = options, .report = report == NULL ? &unused : report};
+    struct engram_job_options own = *options;
+    struct engram_job_state job = {.options = &own, .report = report == NULL ? &unused : report};
     memset(job.report, 0, sizeof *job.report);
+    job.report->ranks = engram_ranks_count();
+    if (engram_ranks_self() > 0) {
+        own.log = (struct engram_log){keep_first, why};
+    }
+    if (engram_ranks_count() > 1) {
+        own.memory = memory_of_all(options);
+    }
     engram_fp_enter(&saved);
-    enum engram_status status = run(&job);
+    enum engram_status status = engram_crew_start(&job);
+    if (status == ENGRAM_OK) {
+        status = run(&job);
+    }
     engram_fp_leave(&saved);
-    engram_checkpoint_close(&job, status);
-    engram_dense_close(&job, status);
-    engram_parts_free(&job.answers.parts);
-    free(job.answers.component);
-    engram_spool_free(job.answers.spool);
-    engram_forest_free(&job.forest);
-    free(job.folder);
-    engram_content_free(&job.base_content);
-    engram_content_free(&job.query_content);
-    engram_inputs_free(&job.inputs);
+    finish(&job, &status);
+    if (engram_ranks_self() > 0) {
+        engram_ranks_leave(status, why);
+    }
     return status;
 }

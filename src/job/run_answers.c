@@ -3,8 +3,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "job/ranks.h"
 #include "job/spooling.h"
-#include "job/stream.h"
+#include "job/units.h"
 
 static enum engram_status load(struct engram_job_state *job, struct engram_journal *journal)
 {
@@ -32,31 +33,6 @@ static enum engram_status known_of(struct engram_job_state *job, const struct en
                : engram_parts_copy(&job->answers.parts, unit->queries, known);
 }
 
-/* One unit: its partial is merged into what is known of the same queries. */
-static enum engram_status run_unit(struct engram_job_state *job,
-                                   const struct engram_prepared *prepared, int64_t base_first_row,
-                                   const struct engram_unit *unit, struct engram_request *request)
-{
-    struct engram_partial found = {0};
-    struct engram_partial known = {0};
-    int64_t first = unit->queries[0] - job->queries.first_row;
-    int64_t last = unit->queries[1] - job->queries.first_row;
-    enum engram_status status = known_of(job, unit, &known);
-    if (status == ENGRAM_OK) {
-        request->rows[0] = unit->base[0] - base_first_row;
-        request->rows[1] = unit->base[1] - base_first_row;
-        status =
-            engram_unit_search(prepared, base_first_row, &job->queries, first, last, request,
-                               known.indptr == NULL ? NULL : &known, &found, &job->report->search);
-    }
-    engram_partial_free(&known);
-    if (status == ENGRAM_OK) {
-        status = engram_parts_add(&job->answers.parts, &found);
-    }
-    engram_partial_free(&found);
-    return status;
-}
-
 /* Makes room for more answers, where what is there was saved. */
 static enum engram_status trim(struct engram_job_state *job)
 {
@@ -69,78 +45,77 @@ static enum engram_status trim(struct engram_job_state *job)
     return status;
 }
 
-/* The queries in memory against the slab of the base in memory, as far as that is not done. */
-static enum engram_status search_slab(struct engram_job_state *job,
-                                      const struct engram_prepared *prepared, int64_t first_row,
-                                      struct engram_request *request)
+/* One unit: its partial is merged into what is known of the same queries. */
+static enum engram_status answer(struct engram_job_state *job,
+                                 const struct engram_prepared *prepared, int64_t base_first_row,
+                                 const struct engram_unit *unit, struct engram_request *request)
 {
-    const int64_t first = job->queries.first_row;
-    const struct engram_unit slab = {.queries = {first, first + job->queries.set.rows},
-                                     .base = {first_row, first_row + prepared->rows}};
-    struct engram_unit unit;
-    uint64_t start = engram_clock_ns();
-    enum engram_status status = ENGRAM_OK;
-    while (status == ENGRAM_OK && engram_units_next(job, &slab, false, &unit)) {
-        if (unit.queries[1] - unit.queries[0] > job->plan.unit_queries) {
-            unit.queries[1] = unit.queries[0] + job->plan.unit_queries;
-        }
-        status = run_unit(job, prepared, first_row, &unit, request);
-        if (status == ENGRAM_OK) {
-            job->searching.before += (uint64_t)(unit.queries[1] - unit.queries[0]) *
-                                     (uint64_t)(unit.base[1] - unit.base[0]);
-            status = engram_spooling_check_count(job);
-        }
-        if (status == ENGRAM_OK) {
-            status = engram_units_finished(job, &unit, false);
-        }
-        if (status == ENGRAM_OK) {
-            status = trim(job);
-        }
+    struct engram_partial found = {0};
+    struct engram_partial known = {0};
+    int64_t first = unit->queries[0] - job->queries.first_row;
+    int64_t last = unit->queries[1] - job->queries.first_row;
+    enum engram_status status = trim(job);
+    if (status == ENGRAM_OK) {
+        status = known_of(job, unit, &known);
     }
-    job->report->search_seconds += (double)(engram_clock_ns() - start) * 1e-9;
+    if (status == ENGRAM_OK) {
+        status =
+            engram_unit_search(prepared, base_first_row, &job->queries, first, last, request,
+                               known.indptr == NULL ? NULL : &known, &found, &job->report->search);
+    }
+    engram_partial_free(&known);
+    if (status == ENGRAM_OK) {
+        status = engram_parts_add(&job->answers.parts, &found);
+    }
+    engram_partial_free(&found);
+    return status == ENGRAM_OK ? engram_spooling_check_count(job) : status;
+}
+
+/* ---- between ranks: a serialised partial */
+
+static enum engram_status send(struct engram_job_state *job, const struct engram_unit *unit)
+{
+    struct engram_partial found;
+    enum engram_status status = engram_parts_copy(&job->answers.parts, unit->queries, &found);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    size_t size = engram_partial_serialized_size(&found);
+    unsigned char *bytes = malloc(size);
+    if (bytes == NULL) {
+        status = engram_fail(&job->options->log, ENGRAM_ERR_RESOURCE,
+                             "not enough memory to send the answers");
+    } else {
+        engram_partial_serialize(&found, bytes);
+        engram_ranks_send(bytes, size);
+        engram_parts_clear(&job->answers.parts);
+    }
+    free(bytes);
+    engram_partial_free(&found);
     return status;
 }
 
-/* All slabs of the base past the queries in memory, unless an earlier run did that. */
-static enum engram_status search_queries(struct engram_job_state *job, struct engram_stream *stream)
+static enum engram_status receive(struct engram_job_state *job, const struct engram_unit *unit,
+                                  const void *piece, size_t bytes)
 {
-    struct engram_unit all = engram_units_all(job);
-    const struct engram_prepared *prepared;
-    struct engram_request request;
-    struct engram_unit left;
-    int64_t first_row;
-    enum engram_status status;
-    all.queries[0] = job->queries.first_row;
-    all.queries[1] = all.queries[0] + job->queries.set.rows;
-    if (job->done.count > 0 && !engram_done_left(&job->done, &all, &left)) {
-        return ENGRAM_OK;
+    struct engram_partial found;
+    (void)unit;
+    enum engram_status status = trim(job);
+    if (status == ENGRAM_OK) {
+        status = engram_partial_deserialize(piece, bytes, &job->options->log, &found);
     }
-    do {
-        status = engram_stream_base(stream, &prepared, &first_row, &request);
-        if (status == ENGRAM_OK && prepared != NULL) {
-            status = search_slab(job, prepared, first_row, &request);
-        }
-    } while (status == ENGRAM_OK && prepared != NULL);
-    return status;
-}
-
-static enum engram_status search_all(struct engram_job_state *job, struct engram_stream *stream)
-{
-    bool more = true;
-    enum engram_status status = ENGRAM_OK;
-    while (status == ENGRAM_OK && more) {
-        status = engram_stream_queries(stream, &more);
-        if (status == ENGRAM_OK && more) {
-            status = search_queries(job, stream);
-        }
+    if (status == ENGRAM_OK) {
+        status = engram_parts_add(&job->answers.parts, &found);
+        engram_partial_free(&found);
     }
-    return status == ENGRAM_OK ? engram_stream_finish(stream) : status;
+    return status == ENGRAM_OK ? engram_spooling_check_count(job) : status;
 }
 
 enum engram_status engram_job_answers(struct engram_job_state *job)
 {
+    static const struct engram_unit_search search = {
+        .answer = answer, .send = send, .receive = receive};
     const int64_t queries[2] = {job->inputs.queries.first, job->inputs.queries.last};
-    struct engram_stream *stream = NULL;
     enum engram_status status =
         engram_parts_create(job->inputs.metric, job->inputs.k, queries, SIZE_MAX,
                             &job->options->log, &job->answers.parts);
@@ -148,11 +123,7 @@ enum engram_status engram_job_answers(struct engram_job_state *job)
         status = engram_checkpoint_open(job, &CHECKPOINT);
     }
     if (status == ENGRAM_OK) {
-        status = engram_stream_open(job, &stream);
+        status = engram_units_search(job, &search);
     }
-    if (status == ENGRAM_OK) {
-        status = search_all(job, stream);
-    }
-    engram_stream_close(stream);
     return status == ENGRAM_OK ? engram_job_publish(job) : status;
 }

@@ -1,8 +1,10 @@
 /* Duplicate groups: search and publication. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/endian.h"
 #include "base/log.h"
+#include "job/ranks.h"
 #include "job/units.h"
 
 /* Bytes of a row in a checkpoint, and rows written at a time. */
@@ -154,9 +156,70 @@ static enum engram_status leave_to_others(struct engram_job_state *job)
     return engram_done_add(&job->done, &others, &job->options->log);
 }
 
+/* ---- between ranks: rows whose parent changed since it was sent last, each with its parent */
+
+static enum engram_status send(struct engram_job_state *job, const struct engram_unit *unit)
+{
+    const struct engram_forest *forest = &job->forest;
+    size_t count = 0;
+    (void)unit;
+    for (int64_t i = 0; i < forest->rows; i++) {
+        count += forest->parents[i] != job->forest_sent[i];
+    }
+    uint32_t *links = malloc((2 * count + 1) * sizeof *links);
+    if (links == NULL) {
+        return engram_fail(&job->options->log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory to send the groups");
+    }
+    size_t at = 0;
+    for (int64_t i = 0; i < forest->rows; i++) {
+        if (forest->parents[i] != job->forest_sent[i]) {
+            links[at++] = (uint32_t)i;
+            links[at++] = forest->parents[i];
+            job->forest_sent[i] = forest->parents[i];
+        }
+    }
+    engram_ranks_send(links, at * sizeof *links);
+    free(links);
+    return ENGRAM_OK;
+}
+
+static enum engram_status receive(struct engram_job_state *job, const struct engram_unit *unit,
+                                  const void *piece, size_t bytes)
+{
+    const uint32_t *links = piece;
+    (void)unit;
+    for (size_t i = 0; i + 1 < bytes / sizeof *links; i += 2) {
+        if (links[i] >= job->forest.rows || links[i + 1] >= job->forest.rows) {
+            return engram_fail(&job->options->log, ENGRAM_ERR_DATA,
+                               "another rank sent rows that there are not");
+        }
+        engram_forest_join(&job->forest, links[i], links[i + 1]);
+    }
+    return ENGRAM_OK;
+}
+
+/* What a rank sent last: at first every row is its own parent. */
+static enum engram_status work(struct engram_job_state *job,
+                               const struct engram_unit_search *search)
+{
+    size_t rows = (size_t)job->forest.rows;
+    job->forest_sent = malloc((rows + 1) * sizeof *job->forest_sent);
+    if (job->forest_sent == NULL) {
+        return engram_fail(&job->options->log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory for the groups");
+    }
+    memcpy(job->forest_sent, job->forest.parents, rows * sizeof *job->forest_sent);
+    enum engram_status status = engram_units_search(job, search);
+    free(job->forest_sent);
+    job->forest_sent = NULL;
+    return status;
+}
+
 enum engram_status engram_job_components(struct engram_job_state *job)
 {
-    const struct engram_unit_search search = {true, answer};
+    static const struct engram_unit_search search = {
+        .mirrored = true, .answer = answer, .send = send, .receive = receive};
     int64_t rows = job->inputs.base.last - job->inputs.base.first;
 
     job->answers.component = malloc(((size_t)rows + 1) * sizeof *job->answers.component);
@@ -166,6 +229,9 @@ enum engram_status engram_job_components(struct engram_job_state *job)
     }
     enum engram_status status =
         engram_forest_create(job->inputs.base.first, rows, &job->options->log, &job->forest);
+    if (status == ENGRAM_OK && engram_ranks_self() > 0) {
+        return work(job, &search);
+    }
     if (status == ENGRAM_OK) {
         status = engram_checkpoint_open(job, &CHECKPOINT);
     }

@@ -64,7 +64,7 @@ void engram_spooling_request(const struct engram_job_state *job, struct engram_r
 {
     request->spill = &job->spill;
     request->max_pairs = job->options->max_pairs;
-    request->pairs_before = engram_spool_total(job->answers.spool);
+    request->pairs_before = job->answers.spool == NULL ? 0 : engram_spool_total(job->answers.spool);
 }
 
 /* With a k the search of a unit drops pairs again, so only what it leaves can be counted: that

@@ -32,9 +32,11 @@ struct engram_job_state {
     char base_name[512];
     struct engram_done done; /* units; see checkpoint.h */
     struct engram_checkpoint checkpoint;
+    struct engram_crew *crew; /* on rank 0 with others, while they work; else NULL */
     struct engram_answers answers;
     struct engram_cells cells; /* dense */
     struct engram_spill spill;
+    uint32_t *forest_sent;       /* on other ranks: parents as rank 0 knows them */
     struct engram_forest forest; /* components */
     char *folder;                /* OUTPUT's, links resolved; NULL before engram_check_output */
     struct engram_stage_progress reading;

@@ -91,37 +91,36 @@ enum engram_status engram_stream_queries(struct engram_stream *stream, bool *mor
 }
 
 /* What is said about single rows, for the rows of the slabs: slabs begin on a grain. */
-static void limit_to_slabs(const struct engram_stream *stream,
+static void limit_to_slabs(const struct engram_job_state *job, int64_t base_first_row,
                            struct engram_search_options *options, struct engram_request *request)
 {
-    const struct engram_job_state *job = stream->job;
     const struct engram_row_data *data = &job->inputs.row_data;
-    size_t base = (size_t)(stream->slab.first_row - job->inputs.base.first);
+    size_t base = (size_t)(base_first_row - job->inputs.base.first);
     size_t queries = (size_t)(job->queries.first_row - job->inputs.job_queries[0]);
     options->allowed = data->allowed == NULL ? NULL : data->allowed + base / 8;
     request->base_groups = data->base_groups == NULL ? NULL : data->base_groups + base;
     request->query_groups = data->query_groups == NULL ? NULL : data->query_groups + queries;
 }
 
-static struct engram_search_options search_options(const struct engram_stream *stream,
-                                                   const struct engram_request *request)
+void engram_slab_question(struct engram_job_state *job, int64_t base_first_row,
+                          struct engram_search_options *options, struct engram_request *request)
 {
-    const struct engram_job_state *job = stream->job;
-    struct engram_search_options options = ENGRAM_SEARCH_OPTIONS_INIT;
-    options.metric = job->inputs.metric;
-    options.k = request->k;
-    options.max_distance = request->max_key;
-    options.min_similarity = request->min_score;
-    options.self = request->self;
-    options.expected_rows = (int64_t)job->plan.base_rows;
-    options.expected_queries = (int64_t)job->plan.query_rows;
+    *options = (struct engram_search_options)ENGRAM_SEARCH_OPTIONS_INIT;
+    *request = engram_job_request(job);
+    limit_to_slabs(job, base_first_row, options, request);
+    options->metric = job->inputs.metric;
+    options->k = request->k;
+    options->max_distance = request->max_key;
+    options->min_similarity = request->min_score;
+    options->self = request->self;
+    options->expected_rows = (int64_t)job->plan.base_rows;
+    options->expected_queries = (int64_t)job->plan.query_rows;
     /* AUTO leaves the choice between filters to a look at the data. */
-    options.filter = request->filter;
-    options.isa = job->plan.isa;
-    options.threads = job->plan.threads;
-    options.cancel = job->options->cancel;
-    options.log = job->options->log;
-    return options;
+    options->filter = request->filter;
+    options->isa = job->plan.isa;
+    options->threads = job->plan.threads;
+    options->cancel = job->options->cancel;
+    options->log = job->options->log;
 }
 
 /* Packed by two filters they take less than the packed slab and the one read ahead, neither of
@@ -135,14 +134,15 @@ static int64_t model_rows(const struct engram_stream *stream)
 /* One filter, its axes and its means for all slabs: found once, from rows all over the first slab.
  * Where they take more memory than the least, slabs are smaller. */
 static enum engram_status make_model(struct engram_stream *stream,
-                                     const struct engram_request *request)
+                                     const struct engram_search_options *question)
 {
     struct engram_job_state *job = stream->job;
-    const struct engram_search_options options = search_options(stream, request);
+    struct engram_search_options options = *question;
     struct engram_set sample = stream->slab.set;
     int64_t step = (sample.rows - 1) / model_rows(stream) + 1;
     sample.rows = (sample.rows - 1) / step + 1;
     sample.stride *= (size_t)step;
+    options.allowed = NULL; /* of the slab's rows, and these are some of them */
     enum engram_status status = engram_prepare_model(
         &sample, job->base_name, (int64_t)job->plan.base_rows, &options, &stream->model);
     if (status == ENGRAM_OK && job->plan.base_slab_least < stream->slab_rows &&
@@ -165,11 +165,13 @@ static bool wants_model(const struct engram_stream *stream)
 static enum engram_status prepare(struct engram_stream *stream, struct engram_request *request)
 {
     struct engram_job_state *job = stream->job;
-    *request = engram_job_request(job);
-    enum engram_status status =
-        wants_model(stream) && stream->prepared == NULL ? make_model(stream, request) : ENGRAM_OK;
-    struct engram_search_options options = search_options(stream, request);
-    limit_to_slabs(stream, &options, request);
+    struct engram_search_options options;
+    enum engram_status status = ENGRAM_OK;
+
+    engram_slab_question(job, stream->slab.first_row, &options, request);
+    if (wants_model(stream) && stream->prepared == NULL) {
+        status = make_model(stream, &options);
+    }
     if (status == ENGRAM_OK && stream->prepared == NULL) {
         status = engram_prepare_like(stream->model, &stream->slab.set, job->base_name,
                                      stream->slab.first_row, &options, &stream->prepared);

@@ -29,6 +29,10 @@ enum engram_status engram_stream_base(struct engram_stream *stream,
                                       const struct engram_prepared **prepared, int64_t *first_row,
                                       struct engram_request *request);
 
+/* What is asked of the queries in memory and a slab of the base that starts at a row. */
+void engram_slab_question(struct engram_job_state *job, int64_t base_first_row,
+                          struct engram_search_options *options, struct engram_request *request);
+
 /* The same queries once more: the next slab of the base is the first. */
 void engram_stream_again(struct engram_stream *stream);
 

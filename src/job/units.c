@@ -1,7 +1,10 @@
 #include "job/units.h"
 
 #include "base/clock.h"
+#include "job/crew.h"
+#include "job/ranks.h"
 #include "job/stream.h"
+#include "job/worker.h"
 
 /* The queries in memory against the slab of the base in memory, as far as that is not done. */
 static enum engram_status search_slab(struct engram_job_state *job,
@@ -38,12 +41,11 @@ static enum engram_status search_queries(struct engram_job_state *job,
     struct engram_unit all = engram_units_all(job);
     const struct engram_prepared *prepared;
     struct engram_request request;
-    struct engram_unit left;
     int64_t first_row;
     enum engram_status status;
     all.queries[0] = job->queries.first_row;
     all.queries[1] = all.queries[0] + job->queries.set.rows;
-    if (job->done.count > 0 && !engram_done_left(&job->done, &all, &left)) {
+    if (!engram_units_left(job, &all) && (job->done.count > 0 || job->crew != NULL)) {
         return ENGRAM_OK;
     }
     do {
@@ -55,8 +57,9 @@ static enum engram_status search_queries(struct engram_job_state *job,
     return status;
 }
 
-enum engram_status engram_units_search(struct engram_job_state *job,
-                                       const struct engram_unit_search *search)
+/* This process's share, which is all when it is alone. */
+static enum engram_status search_all(struct engram_job_state *job,
+                                     const struct engram_unit_search *search)
 {
     struct engram_stream *stream = NULL;
     bool more = true;
@@ -71,6 +74,25 @@ enum engram_status engram_units_search(struct engram_job_state *job,
         status = engram_stream_finish(stream);
     }
     engram_stream_close(stream);
+    return status;
+}
+
+enum engram_status engram_units_search(struct engram_job_state *job,
+                                       const struct engram_unit_search *search)
+{
+    if (engram_ranks_self() > 0) {
+        return engram_worker_run(job, search);
+    }
+    enum engram_status status = job->crew == NULL ? ENGRAM_OK : engram_crew_open(job, search);
+    if (status == ENGRAM_OK) {
+        status = search_all(job, search);
+    }
+    if (status == ENGRAM_OK && job->crew != NULL) {
+        status = engram_crew_wait(job);
+        if (status == ENGRAM_OK) {
+            status = engram_crew_close(job, status);
+        }
+    }
     return status;
 }
 

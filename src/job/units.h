@@ -13,9 +13,16 @@ struct engram_unit_search {
     enum engram_status (*answer)(struct engram_job_state *job,
                                  const struct engram_prepared *prepared, int64_t base_first_row,
                                  const struct engram_unit *unit, struct engram_request *request);
+    /* On ranks other than 0, after `answer`: sends what it found by engram_ranks_send, and forgets
+     * it. NULL: `answer` did. */
+    enum engram_status (*send)(struct engram_job_state *job, const struct engram_unit *unit);
+    /* On rank 0: a piece that was sent, one of perhaps many of this unit. DATA: it is damaged. */
+    enum engram_status (*receive)(struct engram_job_state *job, const struct engram_unit *unit,
+                                  const void *piece, size_t bytes);
 };
 
-/* Errors: as reading, searching and saving. */
+/* With other ranks, they take part. Errors: as reading, searching and saving; what ended another
+ * rank. */
 enum engram_status engram_units_search(struct engram_job_state *job,
                                        const struct engram_unit_search *search);
 

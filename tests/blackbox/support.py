@@ -196,6 +196,7 @@ class Box:
         self.check(os.path.exists(self.folder / output), f"no {output}: {run}")
         after.pop(output, None)
         before.pop(output, None)
+        before.pop(output + ".checkpoint", None)  # of an earlier run: gone, now
         self.check(before == after, f"files changed: {changes(before, after)}: {run}")
         return run
 

@@ -1,0 +1,138 @@
+"""Several processes on one job: the bytes of one process, whatever their number."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+
+from support import Skip, binary
+
+ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "passive", "ENGRAM_CHECKPOINT_SECONDS": "0",
+               "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+               "OMPI_MCA_rmaps_base_oversubscribe": "1"}
+
+
+def mpi_binary(t):
+    path = binary() + "-mpi"
+    if not os.path.exists(path) or shutil.which("mpirun") is None:
+        raise Skip("needs mpirun and `make MPI=1`")
+    return path
+
+
+def ranks(t, count, *arguments):
+    return [shutil.which("mpirun"), "-n", str(count), mpi_binary(t), "-q", "--threads", "1",
+            *map(str, arguments)]
+
+
+def content(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def inputs(t, rows=6000, dim=40):
+    centres = t.gaussian(300, dim)
+    data = centres[t.random.integers(300, size=rows)] + 0.4 * t.gaussian(rows, dim)
+    data = data.astype(np.float32)
+    data[5] = data[5000]
+    data[17, 2] = np.inf
+    return t.two_sets(data, t.gaussian(2500, dim), metric="angular"), t.h5("one.h5", {"x": data})
+
+
+def test_same_bytes_with_any_number_of_ranks(t):
+    mpi_binary(t)
+    two, one = inputs(t)
+    jobs = [
+        [two],
+        [two, "--memory", "44M", "-k", "25", "--float64"],
+        [one, "--min-similarity", "0.7"],
+        [one, "--min-similarity", "0.7", "--memory", "44M"],
+        [one, "-k", "3", "--max-distance", "0.4", "--metric", "l2"],
+        [one, "--min-similarity", "0.8", "--components"],
+        [two, "--all", "--query-rows", "0:300"],
+    ]
+    whole, out = t.path("whole.h5"), t.path("out.h5")
+    for arguments in jobs:
+        t.succeeds("-q", "--force", *arguments, whole)
+        for count in (1, 2, 3, 4):
+            if os.path.exists(out):
+                os.unlink(out)
+            done = subprocess.run(ranks(t, count, *arguments, out), env=ENVIRONMENT, text=True,
+                                  capture_output=True, timeout=300, check=False)
+            t.check(done.returncode == 0 and done.stderr == "",
+                    f"{count} ranks: {arguments}: {done.returncode}: {done.stderr}")
+            t.check(os.path.exists(out) and content(out) == content(whole),
+                    f"{count} ranks: {arguments}: other bytes")
+            t.check(not os.path.exists(out + ".checkpoint"), f"{count} ranks: a checkpoint is left")
+
+
+def test_mistakes_are_said_once(t):
+    mpi_binary(t)
+    two, _ = inputs(t)
+    for code, arguments in ((66, [t.path("none.h5"), t.path("out.h5")]),
+                            (64, ["--metric", "zebra", two, t.path("out.h5")]),
+                            (71, ["--memory", "1M", two, t.path("out.h5")])):
+        done = subprocess.run(ranks(t, 3, *arguments), env=ENVIRONMENT, text=True,
+                              capture_output=True, timeout=120, check=False)
+        said = [line for line in done.stderr.splitlines() if line.startswith("engram-batch:")]
+        t.check(done.returncode == code and len(said) == 1,
+                f"{arguments}: {done.returncode}, not {code}: {done.stderr}")
+
+
+def saved_some(t, job, out):
+    checkpoint = out + ".checkpoint"
+    for _ in range(3000):
+        if os.path.exists(checkpoint) and os.path.getsize(checkpoint) > 30000:
+            return
+        if job.poll() is not None:
+            break
+        time.sleep(0.01)
+    job.kill()
+    t.require(False, f"saved nothing: {job.communicate()[1]}")
+
+
+def workers_of(job):
+    """Process numbers of the ranks, rank 0 first."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", encoding="utf-8") as f:
+                    fields = f.read().rsplit(")", 1)[1].split()
+                if int(fields[1]) == job.pid:
+                    found.append(int(name))
+            except (OSError, IndexError):
+                pass
+    return sorted(found)
+
+
+def test_stopped_ranks_leave_a_checkpoint(t):
+    """SIGTERM to all, by mpirun; or a worker that dies."""
+    mpi_binary(t)
+    two, _ = inputs(t, rows=20000)
+    whole, out = t.path("whole.h5"), t.path("out.h5")
+    slow = ["--filter", "canonical", "--isa", "portable"]
+    t.succeeds("-q", two, whole)
+    for victim in ("mpirun", "worker", "rank 0"):
+        if os.path.exists(out):
+            os.unlink(out)
+        job = subprocess.Popen(ranks(t, 3, *slow, two, out), env=ENVIRONMENT, text=True,
+                               stderr=subprocess.PIPE)
+        saved_some(t, job, out)
+        pids = workers_of(job)
+        t.require(len(pids) == 3, f"{victim}: ranks {pids}")
+        if victim == "mpirun":
+            job.send_signal(signal.SIGTERM)
+        else:
+            os.kill(pids[2 if victim == "worker" else 0], signal.SIGKILL)
+        said = job.communicate(timeout=120)[1]
+        t.check(job.returncode != 0, f"{victim}: ended well: {said}")
+        t.check(os.path.exists(out + ".checkpoint") and not os.path.exists(out),
+                f"{victim}: no checkpoint, or an output: {said}")
+        # Another number of ranks goes on; then one process.
+        done = subprocess.run(ranks(t, 2, "-v", two, out), env=ENVIRONMENT, text=True,
+                              capture_output=True, timeout=300, check=False)
+        t.check(done.returncode == 0 and "goes on" in done.stderr, f"{victim}: {done.stderr}")
+        t.check(os.path.exists(out) and content(out) == content(whole), f"{victim}: other bytes")
