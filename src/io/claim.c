@@ -53,6 +53,23 @@ enum engram_status engram_h5_check_written(const struct engram_claim *claim, uin
                        (unsigned long long)written);
 }
 
+/* Where the file ends by its own account: HDF5 does not read beyond. */
+static uint64_t told_end(const struct engram_claim *claim, hsize_t file_bytes)
+{
+    ENGRAM_H5_HANDLE hid_t file = H5Iget_file_id(claim->dataset);
+    ENGRAM_H5_HANDLE hid_t created = file < 0 ? -1 : H5Fget_create_plist(file);
+    hsize_t user_block = 0;
+    haddr_t end = HADDR_UNDEF;
+
+    if (created < 0 || H5Fget_eoa(file, &end) < 0 || end == HADDR_UNDEF ||
+        H5Pget_userblock(created, &user_block) < 0) {
+        return (uint64_t)file_bytes;
+    }
+    /* Whether the user block counts depends on the version of HDF5. */
+    end = engram_saturating_add(end, user_block);
+    return end < file_bytes ? (uint64_t)end : (uint64_t)file_bytes;
+}
+
 static enum engram_status check_place(const struct engram_claim *claim, hsize_t file_bytes)
 {
     /* HDF5 reads past the end of compact data, and gives zeros for what is beyond the end of the
@@ -73,7 +90,8 @@ static enum engram_status check_place(const struct engram_claim *claim, hsize_t 
                            (unsigned long long)held);
     }
     if (claim->info->storage == ENGRAM_STORAGE_CONTIGUOUS &&
-        (__builtin_add_overflow(bytes, (uint64_t)offset, &end) || end > file_bytes)) {
+        (__builtin_add_overflow(bytes, (uint64_t)offset, &end) ||
+         end > told_end(claim, file_bytes))) {
         return engram_fail(claim->log, ENGRAM_ERR_DATA,
                            "%s: %s: takes %llu bytes at offset %llu but the file ends at %llu; it "
                            "is truncated or damaged",
@@ -155,6 +173,31 @@ static bool index_size(hid_t dataset, uint64_t *bytes, size_t *address, size_t *
     return result >= 0 && created >= 0 && H5Pget_sizes(created, address, length) >= 0;
 }
 
+/* Whether elements take as many bytes in the file as HDF5 says of their type: references to strings
+ * and the like do not. */
+static bool is_stored_as_is(hid_t dataset)
+{
+    ENGRAM_H5_HANDLE hid_t type = H5Dget_type(dataset);
+    H5T_class_t class = type < 0 ? H5T_NO_CLASS : H5Tget_class(type);
+
+    return class == H5T_INTEGER || class == H5T_FLOAT || class == H5T_ENUM ||
+           (class == H5T_STRING && H5Tis_variable_str(type) == 0) ||
+           (class == H5T_COMPOUND && H5Tdetect_class(type, H5T_VLEN) == 0 &&
+            H5Tdetect_class(type, H5T_STRING) == 0 && H5Tdetect_class(type, H5T_REFERENCE) == 0);
+}
+
+/* Whether the chunks of a dataset without filters have the size they must have: HDF5 allocates what
+ * the index says and uses what the shape says. A look at each would be quadratic, the sum is not.
+ */
+static bool chunks_are_whole(const struct engram_claim *claim, uint64_t bytes)
+{
+    hsize_t count = 0;
+    ENGRAM_H5_HANDLE hid_t space = H5Dget_space(claim->dataset);
+
+    return space >= 0 && H5Dget_num_chunks(claim->dataset, space, &count) >= 0 &&
+           H5Dget_storage_size(claim->dataset) == engram_saturating_mul(count, bytes);
+}
+
 /* What HDF5 believes of its chunks. It looks up chunks beyond the end of a fixed array (1.10 does)
  * in whatever memory comes next. */
 static enum engram_status check_layout(const struct engram_claim *claim, uint64_t file_bytes)
@@ -180,6 +223,10 @@ static enum engram_status check_layout(const struct engram_claim *claim, uint64_
     }
     if (!filters_fit(creation, elements)) {
         return wrong(claim, "the parameters of its filters do not fit its chunks");
+    }
+    if (H5Pget_nfilters(creation) == 0 && is_stored_as_is(claim->dataset) &&
+        !chunks_are_whole(claim, bytes)) {
+        return wrong(claim, "its chunks are not as large as its shape says");
     }
     if (kind != H5D_CHUNK_IDX_FARRAY) {
         return ENGRAM_OK;

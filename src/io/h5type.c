@@ -62,7 +62,8 @@ static void classify_integer(hid_t type, struct engram_h5_type *found)
     H5T_sign_t sign = H5Tget_sign(type);
     bool is_signed = sign == H5T_SGN_2;
 
-    if (precision == 8 * bytes && (is_signed || sign == H5T_SGN_NONE) && has_plain_order(type)) {
+    if (precision == 8 * bytes && H5Tget_offset(type) == 0 && (is_signed || sign == H5T_SGN_NONE) &&
+        has_plain_order(type)) {
         for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
             if (table[i].bytes == bytes) {
                 set_plain(found, table[i].dtypes[is_signed], table[i].names[is_signed],

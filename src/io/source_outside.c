@@ -9,6 +9,7 @@
 
 #include "base/size.h"
 #include "io/claim.h"
+#include "io/describe.h"
 #include "io/h5.h"
 #include "io/source_internal.h"
 
@@ -130,6 +131,17 @@ static char *find_source_file(const struct engram_source *source, const char *na
     return path;
 }
 
+static uint64_t row_bytes(hid_t dataset, const hsize_t dims[], int rank)
+{
+    ENGRAM_H5_HANDLE hid_t type = H5Dget_type(dataset);
+    uint64_t bytes = type < 0 ? 0 : H5Tget_size(type);
+
+    for (int i = 1; i < rank; i++) {
+        bytes = engram_saturating_mul(bytes, dims[i]);
+    }
+    return bytes;
+}
+
 /* The dataset behind one mapping of so many elements: there, large enough, stored as itself,
  * readable. */
 static enum engram_status check_origin(struct engram_source *source, hid_t file, const char *name,
@@ -170,7 +182,21 @@ static enum engram_status check_origin(struct engram_source *source, hid_t file,
         return FAIL(source, ENGRAM_ERR_DATA,
                     "its source %s in %s has another size than when it was mapped", name, path);
     }
-    return engram_source_check_filters(source, creation);
+    struct engram_dataset_info info = {.path = NULL};
+    if (engram_h5_describe(dataset, &info) < 0) {
+        return engram_source_h5_failure(source, "its sources cannot be described");
+    }
+    const struct engram_claim claim = {
+        .path = path,
+        .name = name,
+        .log = &source->options.log,
+        .dataset = dataset,
+        .info = &info,
+        .rows = rank > 0 ? (uint64_t)dims[0] : 1,
+        .row_bytes = row_bytes(dataset, dims, rank),
+    };
+    enum engram_status status = engram_h5_check_claim(&claim);
+    return status == ENGRAM_OK ? engram_source_check_filters(source, creation) : status;
 }
 
 static bool is_pattern(const char *name)

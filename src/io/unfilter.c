@@ -209,7 +209,9 @@ static void unshuffle_all(const struct engram_pipeline *pipeline, const unsigned
     size_t count = size / element;
     size_t whole = count * element;
 
-    engram_unshuffle(from, count, element, false, 0, count, to);
+    if (count > 0) { /* a damaged `element` may be as large as it likes */
+        engram_unshuffle(from, count, element, false, 0, count, to);
+    }
     memcpy(to + whole, from + whole, size - whole); /* HDF5 leaves what is no whole element */
 }
 
