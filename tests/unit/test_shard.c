@@ -35,7 +35,7 @@ static void test_cuts(void **state)
 {
     (void)state;
     static const int64_t firsts[] = {0, 1, 1024, 99999};
-    static const int64_t rows[] = {0, 1, 1023, 1024, 1025, 5000, 7 * 1024, 1000000};
+    static const int64_t rows[] = {0, 1, 1023, 1024, 1025, 5000, 7168, 1000000};
     static const int64_t counts[] = {1, 2, 3, 7, 64, 1000};
     for (size_t f = 0; f < sizeof firsts / sizeof firsts[0]; f++) {
         for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
