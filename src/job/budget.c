@@ -89,6 +89,13 @@ static int64_t slab_of(uint64_t rows, uint64_t all)
     return rows >= all ? INT64_MAX : (int64_t)rows;
 }
 
+/* Before the slabs are there, or once they are gone. */
+static uint64_t without_slabs(const struct engram_demand *demand)
+{
+    uint64_t ids = engram_saturating_add(demand->answers, demand->ids);
+    return engram_saturating_add(demand->fixed, at_least(ids, demand->packing));
+}
+
 static uint64_t smallest(const struct engram_demand *demand, const struct engram_plan *plan)
 {
     uint64_t base = at_most(plan->base_rows, ENGRAM_ROW_GRAIN);
@@ -100,7 +107,7 @@ static uint64_t smallest(const struct engram_demand *demand, const struct engram
     need = engram_saturating_add(need, engram_saturating_mul(queries, demand->query_row));
     need = engram_saturating_add(
         need, engram_saturating_mul(at_most(queries, UNIT_MIN), demand->query_state));
-    return at_least(need, engram_saturating_add(demand->fixed, demand->packing));
+    return at_least(need, without_slabs(demand));
 }
 
 /* As many slabs as `rows` at a time make, all of the same size, in multiples of `step`. */
@@ -222,6 +229,7 @@ void engram_budget_divide(const struct engram_demand *demand, struct engram_plan
     uint64_t fixed = engram_saturating_add(demand->fixed, demand->answers);
 
     plan->smallest_bytes = need;
+    plan->kept_bytes = fixed;
     uint64_t more = demand->block_most > demand->block ? demand->block_most - demand->block : 0;
     plan->block_bytes = (size_t)engram_saturating_add(demand->block, at_most(spare / 4, more));
     fixed = engram_saturating_add(fixed, plan->block_bytes);
@@ -243,6 +251,5 @@ void engram_budget_divide(const struct engram_demand *demand, struct engram_plan
             plan->need_bytes,
             slab_bytes(plan->query_slab_rows, plan->query_rows, demand->query_row));
     }
-    plan->need_bytes =
-        at_least(plan->need_bytes, engram_saturating_add(demand->fixed, demand->packing));
+    plan->need_bytes = at_least(plan->need_bytes, without_slabs(demand));
 }

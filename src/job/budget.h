@@ -15,6 +15,7 @@ struct engram_demand {
     uint64_t answers;     /* kept until they are written */
     uint64_t block;       /* for answers on their way out, the least .. */
     uint64_t block_most;  /* .. and what is of use */
+    uint64_t ids;         /* while ids are read, before the slabs are there or after */
     uint64_t packing;     /* to compress answers, once the slabs are gone */
     uint64_t reading;     /* the least that buffers for reading can do with .. */
     uint64_t stored;      /* .. and what they will hold at the most */

@@ -1,9 +1,15 @@
+#define _GNU_SOURCE
 #include "job/state.h"
 
 #include <inttypes.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/size.h"
 #include "job/sets.h"
 
 /* Rows in memory at a time when they are only hashed. */
@@ -68,6 +74,26 @@ enum engram_status engram_feed_next(struct engram_job_state *job, struct engram_
     return status;
 }
 
+/* What reading them takes at the most: texts in a buffer that doubles, their ends, and all at equal
+ * width; parts are joined in a copy. */
+static uint64_t id_bytes(const struct engram_set_ref *set, const struct engram_ids *ids)
+{
+    uint64_t texts = 0;
+    for (int64_t i = 0; i < ids->count; i++) {
+        texts += strnlen(ids->text + (size_t)i * ids->width, ids->width);
+    }
+    uint64_t each = (set->part_count > 1 ? 2 : 1) * (uint64_t)ids->width + sizeof(size_t);
+    return engram_saturating_add(engram_saturating_mul((uint64_t)ids->count, each), 2 * texts);
+}
+
+/* The C library would keep what was freed. */
+static void give_back_memory(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
+}
+
 static enum engram_status hash_ids(struct engram_job_state *job, const struct engram_set_ref *set,
                                    struct engram_content_hashes *content)
 {
@@ -79,7 +105,11 @@ static enum engram_status hash_ids(struct engram_job_state *job, const struct en
         engram_set_read_ids(set, 0, set->dataset->dims[0], &job->options->log, &ids);
     if (status == ENGRAM_OK) {
         engram_content_add_ids(content, &ids);
+        status = engram_plan_check_ids(
+            &job->plan, id_bytes(set, &ids),
+            content == &job->base_content ? job->base_name : job->query_name, &job->options->log);
         engram_ids_free(&ids);
+        give_back_memory();
     }
     return status;
 }

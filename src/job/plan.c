@@ -23,7 +23,8 @@
 #define PROCESS_BYTES ((uint64_t)28 << 20)
 #define THREAD_BYTES ((uint64_t)3 << 20)
 
-/* An id, as long as most are: the reader of ids and the writer have a copy each. */
+/* An id, as long as most are, with all that reading it takes; engram_plan_check_ids looks again
+ * when their lengths are known. */
 #define ID_BYTES ((uint64_t)64)
 
 size_t engram_plan_pair_bytes = 0;
@@ -205,10 +206,11 @@ static struct engram_demand demand_of(const struct engram_inputs *inputs,
         .shared = shared,
     };
     demand.fixed = engram_saturating_add(demand.fixed, engram_row_data_bytes(inputs));
-    demand.fixed = engram_saturating_add(demand.fixed, id_bytes(&inputs->base));
+    demand.ids = id_bytes(&inputs->base);
     if (!shared) {
         demand.reading = engram_saturating_add(demand.reading, reading_bytes(&inputs->queries));
-        demand.fixed = engram_saturating_add(demand.fixed, id_bytes(&inputs->queries));
+        uint64_t ids = id_bytes(&inputs->queries);
+        demand.ids = ids > demand.ids ? ids : demand.ids;
     }
     if (!pairwise) {
         demand.base_row =
@@ -358,4 +360,17 @@ enum engram_status engram_plan_check(const struct engram_plan *plan, const struc
                            plan->base_rows, plan->dim, ENGRAM_ROWS_MAX, ENGRAM_DIM_MAX);
     }
     return ENGRAM_OK;
+}
+
+enum engram_status engram_plan_check_ids(const struct engram_plan *plan, uint64_t bytes,
+                                         const char *what, const struct engram_log *log)
+{
+    uint64_t need = engram_saturating_add(plan->kept_bytes, bytes);
+    if (need <= plan->budget_bytes) {
+        return ENGRAM_OK;
+    }
+    return engram_fail(log, ENGRAM_ERR_RESOURCE,
+                       "%s: %.0f MiB of memory are too little for its ids; the smallest that works "
+                       "is --memory %.0fM",
+                       what, (double)plan->budget_bytes / 0x1p20, floor((double)need / 0x1p20) + 1);
 }

@@ -15,6 +15,7 @@ struct engram_plan {
     uint64_t answer_bytes;   /* answers until they are written; 0 where nobody can know (pairs) */
     uint64_t budget_bytes;   /* what the job may take */
     uint64_t smallest_bytes; /* what it cannot do without */
+    uint64_t kept_bytes;     /* of it what is there from the beginning to the end */
     uint64_t need_bytes;     /* what it will take, with the slabs below */
     size_t reading_bytes;    /* of it for buffers of reading */
     size_t block_bytes;      /* for a block of a dense result, or for pairs on their way to disk */
@@ -52,5 +53,9 @@ extern size_t engram_plan_pair_bytes;
 /* RESOURCE, naming the smallest that works, when the plan does not fit into its budget, or a set
  * into what one search takes. */
 enum engram_status engram_plan_check(const struct engram_plan *plan, const struct engram_log *log);
+
+/* Likewise once the ids of a set are known: reading them takes `bytes`. */
+enum engram_status engram_plan_check_ids(const struct engram_plan *plan, uint64_t bytes,
+                                         const char *what, const struct engram_log *log);
 
 #endif

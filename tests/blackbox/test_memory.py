@@ -134,6 +134,24 @@ def test_storage(t):
             check_peak(t, label, peak, budget)
 
 
+def test_long_ids(t):
+    """Ids that take more than the rows: how much is only known when they were read."""
+    base = t.gaussian(20000, 8)
+    names = [f"{'path/' * t.random.integers(1, 200)}{i}" for i in range(len(base))]
+    source = t.h5("ids.h5", {"x": base, "ids": names})
+    code, _, err, want = run(t, None, source)
+    t.require(code == 0, err)
+    budget = smallest(t, source)
+    code, _, err, got = run(t, f"{budget}M", source)
+    found = re.search(r"too little for its ids.* --memory (\d+)M", err)
+    t.require(code == 71 and found, f"{budget} MiB gave {code}: {err}")
+    budget = int(found.group(1))
+    code, peak, err, got = run(t, f"{budget}M", source)
+    t.require(code == 0, f"{budget} MiB: {err}")
+    t.check(got == want, f"{budget} MiB: another result")
+    check_peak(t, "long ids", peak, budget)
+
+
 def test_one_below_the_smallest(t):
     source = inputs(t)
     least = smallest(t, source)
