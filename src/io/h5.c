@@ -20,41 +20,46 @@
 #define HAVE_FILE_LOCKING 0
 #endif
 
+static void close_quietly(hid_t id)
+{
+    ENGRAM_H5_QUIET; /* what is damaged, or has no memory, may not even be closed */
+    /* Results are not checked: these handles only read, there is nothing left to lose. */
+    switch (H5Iget_type(id)) {
+    case H5I_FILE:
+        (void)H5Fclose(id);
+        break;
+    case H5I_GROUP:
+        (void)H5Gclose(id);
+        break;
+    case H5I_DATASET:
+        (void)H5Dclose(id);
+        break;
+    case H5I_DATATYPE:
+        (void)H5Tclose(id);
+        break;
+    case H5I_DATASPACE:
+        (void)H5Sclose(id);
+        break;
+    case H5I_ATTR:
+        (void)H5Aclose(id);
+        break;
+    case H5I_GENPROP_LST:
+        (void)H5Pclose(id);
+        break;
+    default:
+        break;
+    }
+}
+
 void engram_h5_close(hid_t *id)
 {
     if (*id < 0) {
         return;
     }
-    ENGRAM_H5_QUIET; /* what is damaged, or has no memory, may not even be closed */
-    /* Closing clears HDF5's error stack, and scopes end before the caller asks for the message of
-     * what failed in them. */
+    /* Closing clears HDF5's error stack, and so does telling HDF5 to be quiet; scopes end before
+     * the caller asks for the message of what failed in them. */
     hid_t errors = H5Eget_current_stack();
-    /* Results are not checked: these handles only read, there is nothing left to lose. */
-    switch (H5Iget_type(*id)) {
-    case H5I_FILE:
-        (void)H5Fclose(*id);
-        break;
-    case H5I_GROUP:
-        (void)H5Gclose(*id);
-        break;
-    case H5I_DATASET:
-        (void)H5Dclose(*id);
-        break;
-    case H5I_DATATYPE:
-        (void)H5Tclose(*id);
-        break;
-    case H5I_DATASPACE:
-        (void)H5Sclose(*id);
-        break;
-    case H5I_ATTR:
-        (void)H5Aclose(*id);
-        break;
-    case H5I_GENPROP_LST:
-        (void)H5Pclose(*id);
-        break;
-    default:
-        break;
-    }
+    close_quietly(*id);
     *id = -1;
     if (errors >= 0) {
         (void)H5Eset_current_stack(errors);
@@ -225,9 +230,11 @@ static long message_errno(const char *message)
     return at == NULL ? 0 : strtol(at + strlen("errno = "), NULL, 10);
 }
 
+/* The last one: it is open without locks already, by us. */
 static bool is_lock_failure(const char *message)
 {
-    return strstr(message, "lock file") != NULL || strstr(message, "lock the file") != NULL;
+    return strstr(message, "lock file") != NULL || strstr(message, "lock the file") != NULL ||
+           strstr(message, "file locking flag") != NULL;
 }
 
 static hid_t open_with(const char *path, bool unlocked)

@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -177,6 +178,7 @@ ON_FD(int, fsync, "fsync", (int fd), (fd))
 ON_FD(int, fdatasync, "fsync", (int fd), (fd))
 ON_FD(int, ftruncate, "ftruncate", (int fd, off_t size), (fd, size))
 ON_FD(int, ftruncate64, "ftruncate", (int fd, off64_t size), (fd, size))
+ON_FD(int, flock, "flock", (int fd, int operation), (fd, operation))
 ON_FD(int, fallocate, "fallocate", (int fd, int mode, off_t at, off_t size), (fd, mode, at, size))
 ON_FD(int, fallocate64, "fallocate", (int fd, int mode, off64_t at, off64_t size),
       (fd, mode, at, size))
