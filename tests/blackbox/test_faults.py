@@ -42,6 +42,20 @@ def walks(t, shim, names):
         yield walk
 
 
+def mergers(t, shim):
+    """The parts of sharded jobs, joined."""
+    source = files(t)
+    for name in ("knn", "dense"):
+        parts = [t.path(f"{name}.shard-{i}-of-2.h5") for i in (1, 2)]
+        for i, part in enumerate(parts):
+            if not os.path.exists(part):
+                t.run("-q", *JOBS[name], "--shard", f"{i + 1}/2", source, t.path(f"{name}.h5"))
+        names = [os.path.basename(part) for part in parts]
+        walk = Walk(t, shim, f"merge {name}", ["merge", "-q", *names, "out.h5"], parts)
+        walk.undisturbed()
+        yield walk
+
+
 def readers(t, shim):
     """Commands that write no file."""
     source = files(t)
@@ -55,7 +69,7 @@ def readers(t, shim):
 
 def test_writing(t):
     shim = Shim(t)
-    for walk in walks(t, shim, JOBS):
+    for walk in [*walks(t, shim, JOBS), *mergers(t, shim)]:
         total = walk.walk(WRITING, (errno.ENOSPC, errno.EIO), (False, True), most=5)
         t.check(total >= 5, f"{walk.name}: {total} calls that write")
 
@@ -68,7 +82,7 @@ def test_threads(t):
 
 def test_reading(t):
     shim = Shim(t)
-    for walk in [*walks(t, shim, JOBS), *readers(t, shim)]:
+    for walk in [*walks(t, shim, JOBS), *mergers(t, shim), *readers(t, shim)]:
         walk.walk("read,pread", (errno.EIO,), most=5)
         walk.walk("open", (errno.EIO, errno.EMFILE), most=3)
 
@@ -77,7 +91,7 @@ def test_memory(t):
     shim = Shim(t)
     if is_sanitized():
         raise Skip("a sanitizer has the allocations to itself")
-    for walk in [*walks(t, shim, JOBS), *readers(t, shim)]:
+    for walk in [*walks(t, shim, JOBS), *mergers(t, shim), *readers(t, shim)]:
         walk.walk("malloc", (errno.ENOMEM,), most=10)
 
 
@@ -85,5 +99,5 @@ def test_hdf5(t):
     shim = Shim(t)
     if not h5_functions():
         raise Skip("no nm to list the calls of HDF5")
-    for walk in [*walks(t, shim, JOBS), *readers(t, shim)]:
+    for walk in [*walks(t, shim, JOBS), *mergers(t, shim), *readers(t, shim)]:
         walk.walk("h5", (errno.EIO,), most=10)
