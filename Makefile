@@ -77,6 +77,7 @@ help:
 	  '  demo       build, then find the nearest neighbours of a few words in data/' \
 	  '  test       unit and black-box tests; installs what they need where it may' \
 	  '  check      layers, symbols, headers, format, lint, and the tests under sanitizers' \
+	  '  soak       what takes hours: kills, random jobs, faults, damaged files, fuzzing, Slurm' \
 	  '  bench      build and run the benchmarks' \
 	  '  install    commands, libraries, headers, pkg-config files, man page' \
 	  '  uninstall  removes what install put there' \

@@ -72,6 +72,13 @@ slurm_jobs() {
     ENGRAM_BATCH="$root/gcc/engram-batch" tests/slurm/run.sh
 }
 
+# Jobs of every kind, killed and run again; make soak kills more.
+kills() {
+    build BUILD="$root/gcc" all || return 1
+    ENGRAM_BATCH="$root/gcc/engram-batch" OMP_WAIT_POLICY=passive \
+        "$(scripts/find-python.sh)" tests/soak/kills.py 25
+}
+
 # A few seconds of each fuzz target, from its seeds; scripts/fuzz.sh TARGET SECONDS is for hours.
 fuzz_smoke() {
     FUZZ_CORPUS=$(mktemp -d "${TMPDIR:-/tmp}/engram-smoke.XXXXXX")
@@ -99,6 +106,7 @@ step kernels-clang-O0 kernel_tests "$root/clang-O0" clang "-O0"
 step avx512-simde env BUILD="$root" scripts/check-avx512-simde.sh
 step neon env BUILD="$root" scripts/check-neon.sh
 step recipes recipes
+step kills kills
 step asan sanitized_tests
 step fuzz fuzz_smoke
 step tsan scripts/check-tsan.sh

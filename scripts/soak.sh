@@ -9,12 +9,30 @@ only=" $* "
 # shellcheck source=scripts/steps.sh
 . scripts/steps.sh
 
-# Every call that can fail, one after the other, of every command.
-fault_walk() {
-    ENGRAM_TEST_LONG=1 "$(scripts/find-python.sh)" tests/blackbox/run.py -k faults -v || return 1
+# Kills and random jobs take several processes, too, where there are any.
+! command -v mpicc >/dev/null || make --no-print-directory MPI=1 all >"$root/mpi.log" 2>&1 || {
+    echo "MPI=1 does not build: see $root/mpi.log"
+}
+python=$(scripts/find-python.sh)
+export OMP_WAIT_POLICY=passive
+
+# What the black-box tests keep short, in full; the fault walk has a step of its own.
+long_tests() {
+    names=
+    for test in $(grep -l ENGRAM_TEST_LONG tests/blackbox/test_*.py); do
+        name=$(basename "$test" .py)
+        [ "$name" = test_faults ] || names="$names -k ${name#test_}."
+    done
+    # shellcheck disable=SC2086
+    ENGRAM_TEST_LONG=1 "$python" tests/blackbox/run.py $names
 }
 
-step faults fault_walk
+step kills "$python" tests/soak/kills.py 200
+step differential "$python" tests/soak/differential.py 1800
+step long long_tests
+# Every call that can fail, one after the other, of every command.
+step faults env ENGRAM_TEST_LONG=1 "$python" tests/blackbox/run.py -k faults -v
+step hostile "$python" scripts/hostile.py --count 10000
 step fuzz scripts/fuzz.sh all 600
 step slurm tests/slurm/run.sh
 
