@@ -64,7 +64,7 @@ static struct question any_question(bool self, bool limited)
     struct question q = {.options = ENGRAM_SEARCH_OPTIONS_INIT};
     enum engram_metric metric = (enum engram_metric)random_below(ALL_METRICS);
     bool large = random_below(20) == 0 && !UNDER_TSAN;
-    int64_t rows = large ? random_in(4000, 9000) : random_in(1, 700);
+    int64_t rows = large ? random_in(4100, 6000) : random_in(1, 700);
     int64_t dim = random_in(24, 40);
     q.base = make_set(rows, dim, of_bits(metric));
     q.queries = (struct engram_query_rows){q.base, 0, "queries"};
@@ -80,7 +80,10 @@ static struct question any_question(bool self, bool limited)
     q.options.threads = (int)random_in(1, 3);
     if (!limited || random_below(3) == 0) { /* the distance of some pair */
         static const double limits[ALL_METRICS] = {0.6, -8, 7, 49, 30, 0.35, 0.6};
-        q.options.max_distance = limits[metric] * (0.7 + 0.3 * (double)random_below(3));
+        double share = 0.7 + 0.3 * (double)random_below(3);
+        double limit = limits[metric] * (metric == ENGRAM_IP ? 2 - share : share);
+        bool many = large && !limited; /* few of so many pairs: copies and little else */
+        q.options.max_distance = !many ? limit : metric == ENGRAM_IP ? -20 : 0.3 * limits[metric];
     }
     q.groups = malloc(((size_t)(rows + q.queries.set.rows) + 1) * sizeof *q.groups);
     assert_non_null(q.groups);
