@@ -57,17 +57,11 @@ enum engram_status engram_h5_check_written(const struct engram_claim *claim, uin
 static uint64_t told_end(const struct engram_claim *claim, hsize_t file_bytes)
 {
     ENGRAM_H5_HANDLE hid_t file = H5Iget_file_id(claim->dataset);
-    ENGRAM_H5_HANDLE hid_t created = file < 0 ? -1 : H5Fget_create_plist(file);
-    hsize_t user_block = 0;
     haddr_t end = HADDR_UNDEF;
 
-    if (created < 0 || H5Fget_eoa(file, &end) < 0 || end == HADDR_UNDEF ||
-        H5Pget_userblock(created, &user_block) < 0) {
-        return (uint64_t)file_bytes;
-    }
-    /* Whether the user block counts depends on the version of HDF5. */
-    end = engram_saturating_add(end, user_block);
-    return end < file_bytes ? (uint64_t)end : (uint64_t)file_bytes;
+    /* Not every driver can tell. */
+    return file >= 0 && H5Fget_eoa(file, &end) >= 0 && end < file_bytes ? (uint64_t)end
+                                                                        : (uint64_t)file_bytes;
 }
 
 static enum engram_status check_place(const struct engram_claim *claim, hsize_t file_bytes)

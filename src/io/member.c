@@ -57,7 +57,15 @@ hid_t engram_h5_member_type(hid_t type, const char *member)
         return H5Tcopy(type);
     }
     int index = H5Tget_class(type) == H5T_COMPOUND ? H5Tget_member_index(type, member) : -1;
-    return index < 0 ? -1 : H5Tget_member_type(type, (unsigned)index);
+    hid_t found = index < 0 ? -1 : H5Tget_member_type(type, (unsigned)index);
+    /* HDF5 takes a damaged member's word for where it is. */
+    if (found >= 0 &&
+        (H5Tget_size(found) > H5Tget_size(type) ||
+         H5Tget_member_offset(type, (unsigned)index) > H5Tget_size(type) - H5Tget_size(found))) {
+        (void)H5Tclose(found);
+        return -1;
+    }
+    return found;
 }
 
 /* A one-dimensional array of numbers: its length and element type, which the caller closes. */

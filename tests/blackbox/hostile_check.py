@@ -52,9 +52,9 @@ class Ended:
             os.unlink(path)
 
 
-# What h5py refuses and is no damage to the numbers: parameters that only writing needs, and a value
-# that h5py takes for the sign of an error.
-ONLY_H5PY = ("deflate aggression level", "Unspecified error in H5T")
+# What h5py refuses and is no damage to the numbers: parameters that only writing needs, a value that
+# h5py takes for the sign of an error, members of a compound that numpy cannot have.
+ONLY_H5PY = ("deflate aggression level", "Unspecified error in H5T", "data type '<i")
 
 
 def complaints_about(ended, before, folder, output):

@@ -27,6 +27,13 @@ ONCE = (
     ("growing-latest", 159),  # a chunk that is too short before it is unshuffled
     ("bools", 152),  # a chunk without filters that is shorter than its shape
     ("ann-latest", 150),  # chunks beyond the end of their index
+    ("ann-latest", 245),  # the same, by the largest shape
+    ("float16-chunks", 1044),  # HDF5 uses more of a chunk than it read
+    ("user-block", 1043),  # data beyond the end that the superblock tells
+    ("user-block", 500046),  # the same, by a wrong base address
+    ("text-ids-latest", 1010),  # integers that begin at bit 96 of their byte
+    ("packed", 1048),  # shuffled by elements of many gigabytes
+    ("anndata", 212),  # strings of 3 GB that HDF5 finds after all
     ("scaleoffset", 254),  # a filter that allocates 4 GB
     ("nested-latest", 100),  # a group that cannot be opened
     ("items", 8),  # an item that has become a type
