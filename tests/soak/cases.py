@@ -145,6 +145,7 @@ class Case:
             with h5py.File(path, "w", **libver) as f:
                 for i, row in enumerate(self.base):
                     f[f"item{i:05d}"] = row
+            self.arguments += ["--base", "/"]  # few of them, or of integers, are not guessed
         elif self.layout == "files":
             other = str(self.folder / "base.h5")
             with h5py.File(path, "w", **libver) as f, h5py.File(other, "w") as g:
@@ -199,7 +200,9 @@ class Case:
             mask = random.random(len(self.base)) < one_of(random, (0.02, 0.5, 0.95))
             rows = np.flatnonzero(mask)
             self.options["subset"] = rows
-            given = rows if random.integers(2) == 0 and len(rows) else mask
+            # As many 0 and 1 as there are rows are a mask, documented so.
+            listed = random.integers(2) == 0 and 0 < len(rows) < len(mask)
+            given = rows if listed else mask
             self.arguments += ["--subset", self.beside("some", given)]
         if random.integers(5) == 0:
             groups = random.integers(-1, 9, len(self.base))
