@@ -8,11 +8,11 @@
 #include "base/size.h"
 #include "cli/commands.h"
 #include "cli/datasets.h"
+#include "cli/inspect_search.h"
 #include "cli/inspect_sets.h"
 #include "cli/summary.h"
 #include "io/items.h"
 #include "io/spoolfile.h"
-#include "job/foresee.h"
 #include "job/inputs.h"
 #include "job/plan.h"
 #include "search/hits.h"
@@ -224,45 +224,6 @@ static void print_disk(const struct engram_plan *plan, const struct engram_input
     }
 }
 
-/* One filter that was thought about. */
-static void print_candidate(const char *name, const struct engram_filter_estimate *estimate,
-                            double cheapest)
-{
-    if (estimate->why_not != NULL) {
-        printf("  %-7s%s\n", name, estimate->why_not);
-    } else if (estimate->cost > 0) {
-        printf("  %-7s%.2g %% of the pairs to be scored, cost %.2f", name, 100 * estimate->share,
-               estimate->cost / cheapest);
-        printf(estimate->axes > 0 ? ", %d axes\n" : "\n", estimate->axes);
-    }
-}
-
-static void print_candidates(const struct engram_filter_choice *choice)
-{
-    const struct engram_filter_estimate *all[] = {&choice->f32, &choice->integer, &choice->prefix};
-    double cheapest = INFINITY;
-    for (size_t i = 0; i < 3; i++) {
-        if (all[i]->cost > 0 && all[i]->cost < cheapest) {
-            cheapest = all[i]->cost;
-        }
-    }
-    print_candidate("f32", &choice->f32, cheapest);
-    print_candidate("int", &choice->integer, cheapest);
-    print_candidate("prefix", &choice->prefix, cheapest);
-}
-
-/* Which filter, and why. */
-static void print_filter(const struct engram_inputs *inputs, const struct engram_job_options *job,
-                         const struct engram_plan *plan)
-{
-    struct engram_filter_choice choice;
-    (void)fflush(stdout); /* a large sample takes a moment */
-    engram_job_foresee(inputs, job, plan, &choice);
-    printf("filter   %s (%s)\n", engram_cli_filter_name(choice.filter),
-           engram_cli_filter_reason(job->filter, choice.filter, choice.reason));
-    print_candidates(&choice);
-}
-
 /* What does not fit into memory as a whole. */
 static void print_slabs(const struct engram_plan *plan)
 {
@@ -286,19 +247,15 @@ static void print_slabs(const struct engram_plan *plan)
 static void print_plan(const struct engram_plan *plan, const struct engram_inputs *inputs,
                        const struct engram_job_options *job)
 {
-    char pairs[32];
     char memory[4][32];
 
-    engram_cli_format_count(pairs, plan->pairs);
     engram_cli_format_bytes(memory[0], plan->need_bytes);
     engram_cli_format_bytes(memory[1], plan->rows_bytes);
     engram_cli_format_bytes(memory[2], plan->packed_bytes);
     engram_cli_format_bytes(memory[3], plan->answer_bytes);
     printf("kernels  %s, %d %s\n", plan->isa, plan->threads,
            plan->threads == 1 ? "thread" : "threads");
-    print_filter(inputs, job, plan);
-    printf("work     %s%s pairs, %.3g GFLOP\n", plan->pairs == UINT64_MAX ? "more than " : "",
-           pairs, plan->gflop);
+    engram_cli_print_search(inputs, job, plan);
     if (engram_plan_spools(inputs)) {
         engram_cli_format_bytes(memory[3], plan->pair_bytes);
         printf("memory   %s and up to %s for the pairs found: rows %s, packed copy %s\n", memory[0],

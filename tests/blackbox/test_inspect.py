@@ -1,5 +1,8 @@
 """What inspect tells of the sets: the decision, the others, a sample."""
 
+import os
+import re
+
 import h5py
 import numpy as np
 
@@ -97,3 +100,42 @@ def test_external_links_are_named(t):
     t.fails(66, parts, "--base", "v", path, t.path("out.h5"))
     run = t.run("inspect", path)
     t.check(all(part in run.out for part in parts), run.out)
+
+
+def seconds(text):
+    found = re.match(r"time +(?:about|at least) ([0-9.e+-]+) (s|min|h) \(", text)
+    return float(found[1]) if found else 0
+
+
+def test_time(t):
+    """How long it takes is said for every kind of answer; how right it is depends on the machine."""
+    path = t.h5("x.h5", {"x": t.gaussian(3000, 40)})
+    before = sorted(os.listdir(os.path.dirname(path)))
+    for options in (
+        ["-k", "5"],
+        ["-k", "2000", "--filter", "int"],
+        ["--metric", "l1"],
+        ["--metric", "ip", "-k", "9"],
+        ["--min-similarity", "0.7"],
+        ["--min-similarity", "0.7", "-k", "3"],
+        ["--components", "--max-distance", "0.3"],
+        ["--all"],
+        ["--filter", "prefix"],
+        ["--memory", "64M"],
+    ):
+        run = t.run("inspect", *options, path)
+        text = line(run, "time")
+        t.check(seconds(text) > 0, f"{options}: {text}")
+    t.check(sorted(os.listdir(os.path.dirname(path))) == before, "files were written")
+
+
+def test_time_of_bits(t):
+    rows = t.gaussian(3000, 64) > 0
+    run = t.run("inspect", "--metric", "hamming", t.h5("x.h5", {"x": rows}))
+    t.check(seconds(line(run, "time")) > 0, run.out)
+
+
+def test_time_of_little(t):
+    """Nothing is measured where nothing takes long."""
+    run = t.run("inspect", t.h5("x.h5", {"x": t.gaussian(50, 6)}))
+    t.check(line(run, "time") == "time     under a second", run.out)
