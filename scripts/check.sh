@@ -113,6 +113,7 @@ step tsan scripts/check-tsan.sh
 step tidy scripts/check-tidy.sh
 step cppcheck scripts/check-cppcheck.sh
 step analyzer scripts/check-analyzer.sh
+step valgrind env BUILD="$root/gcc" scripts/check-valgrind.sh
 # Minutes of waiting for a scheduler: in make soak, and here only by name.
 case $only in *" slurm "*) step slurm slurm_jobs ;; esac
 

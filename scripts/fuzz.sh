@@ -31,7 +31,8 @@ root=build/fuzz
 seeds=$root/seeds
 mkdir -p "$root"
 make --no-print-directory -j"$(nproc 2>/dev/null || echo 2)" CC="$clang" CFLAGS='-O1 -g -Wno-pass-failed' \
-    SANITIZE=fuzzer-no-link,address,undefined,float-cast-overflow BUILD=$root/build \
+    SANITIZE=fuzzer-no-link,address,undefined,float-cast-overflow,implicit-conversion \
+    BUILD=$root/build \
     $root/build/engram-batch fuzz-targets >"$root/build.log" 2>&1 || {
     cat "$root/build.log"
     exit 1
@@ -39,7 +40,7 @@ make --no-print-directory -j"$(nproc 2>/dev/null || echo 2)" CC="$clang" CFLAGS=
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 # Memory that cannot be had is an error that the code handles. Names of frames cost a second each.
 export ASAN_OPTIONS="allocator_may_return_null=1:max_allocation_size_mb=1000:detect_leaks=0:symbolize=0"
-export UBSAN_OPTIONS="print_stacktrace=1"
+export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1"
 [ "$(find tests/fuzz/make-seeds.py -newer $seeds 2>/dev/null || echo new)" = "" ] || {
     rm -rf $seeds $seeds.new
     "$(scripts/find-python.sh)" tests/fuzz/make-seeds.py $seeds.new $root/build/engram-batch

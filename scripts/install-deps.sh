@@ -60,7 +60,9 @@ look() {
             missing="$missing libomp clang-rt"
         fi
         has shellcheck || optional="$optional shellcheck"
-        has cppcheck || optional="$optional cppcheck"
+        for tool in cppcheck valgrind; do
+            has $tool || optional="$optional $tool"
+        done
         # Other instruction sets, emulated (scripts/check-avx512-simde.sh, scripts/check-neon.sh).
         case $(uname -m) in
         x86_64 | amd64)
