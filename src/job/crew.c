@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "job/crew.h"
 
 #include <pthread.h>
