@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "blackbox"))
 
 import anndata_files  # noqa: E402
 import oracle  # noqa: E402
+from disturb import one_of  # noqa: E402
 from test_components import expected as expected_components  # noqa: E402
 from test_labels import expected as expected_labels  # noqa: E402
 
@@ -22,10 +23,6 @@ ANSWERS = ("knn", "knn", "knn", "limited", "pairs", "pairs", "dense", "pairwise"
            "components")  # fmt: skip
 WORK = 4e7  # elements of the oracle's sums
 SIMILAR = ("cosine", "ip", "jaccard")
-
-
-def one_of(random, values):
-    return values[random.integers(len(values))]
 
 
 def log_uniform(random, low, high):
@@ -56,8 +53,8 @@ class Case:
         self.ask()
 
     def __str__(self):
-        return (f"{self.layout}, {self.answer}, {self.metric}, {self.dtype}, base {self.base.shape}, "
-                f"queries {self.queries.shape}")
+        return (f"{self.layout}, {self.answer}, {self.metric}, {self.dtype}, "
+                f"base {self.base.shape}, queries {self.queries.shape}")
 
     # Rows
 

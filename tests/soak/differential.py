@@ -23,7 +23,7 @@ sys.dont_write_bytecode = True
 import disturb  # noqa: E402
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
-from cases import Case, one_of  # noqa: E402
+from cases import Case  # noqa: E402
 from support import Box, first_difference, kernel_sets, same_bits  # noqa: E402
 
 
@@ -62,7 +62,7 @@ def try_case(seed, folder):
         if random.integers(4) == 0:
             job.in_shards(whole, job.undisturbed(int(random.integers(1, 5))), 1)
         else:
-            job.as_a_whole(whole, one_of(random, (0, 0, 1, 2)))
+            job.as_a_whole(whole, disturb.one_of(random, (0, 0, 1, 2)))
     except disturb.Wrong as why:
         return tally, case, str(why)
     return tally, case, None

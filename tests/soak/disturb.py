@@ -13,6 +13,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "blackbox"))
 
+import numpy as np  # noqa: E402
 from support import SANITIZER_MARKS, binary  # noqa: E402
 
 FILTERS = ("auto", "canonical", "f32", "int", "prefix")
@@ -25,6 +26,10 @@ MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
 
 class Wrong(Exception):
     """What the command should not have done, and the command."""
+
+
+def one_of(random, values):
+    return values[random.integers(len(values))]
 
 
 def mpi_command(ranks):
@@ -57,12 +62,13 @@ class Tally:
 
     def __init__(self):
         self.jobs = self.runs = self.kills = self.stops = self.continued = 0
-        self.parts = self.merges = self.ranked = 0
+        self.parts = self.merges = self.cut = self.ranked = 0
 
     def __str__(self):
         return (f"{self.jobs} jobs, {self.runs} runs, {self.kills} of them killed and {self.stops} "
                 f"stopped by a signal, {self.continued} went on with earlier work; {self.parts} "
-                f"shards, {self.merges} merges, {self.ranked} runs of several processes")
+                f"shards, {self.merges} merges (killed {self.cut} times), {self.ranked} runs of "
+                "several processes")
 
 
 class Job:
@@ -103,7 +109,7 @@ class Job:
     def environment(self):
         environment = dict(os.environ, OMP_WAIT_POLICY="passive", **MPI)
         environment.pop("ENGRAM_CHECKPOINT_SECONDS", None)
-        interval = INTERVALS[self.random.integers(len(INTERVALS))]
+        interval = one_of(self.random, INTERVALS)
         if interval is not None:
             environment["ENGRAM_CHECKPOINT_SECONDS"] = interval
         return environment
@@ -209,22 +215,22 @@ class Job:
         """Until some time has gone by, or the checkpoint has grown, or files came or went."""
         random = self.random
         end = time.monotonic() + 1.2 * random.random() * self.seconds
-        kind = random.integers(4)
+        kind = one_of(random, ("growth", "growth", "names", "time", "time"))
         checkpoint = Path(str(path) + ".checkpoint")
         size = checkpoint.stat().st_size if checkpoint.exists() else 4096
-        size += 0 if random.integers(2) == 0 else int(random.integers(1, 100000))
+        size += 0 if random.integers(2) == 0 else int(np.exp(random.uniform(0, 11)))
         changes = int(random.integers(1, 6))
         names = listing(self.work)
         while process.poll() is None:
-            if kind >= 2 and time.monotonic() > end:
+            if kind == "time" and time.monotonic() > end:
                 return
-            if kind == 1:
+            if kind == "names":
                 now = listing(self.work)
                 changes -= now != names
                 names = now
                 if changes == 0:
                     return
-            if kind == 0:
+            if kind == "growth":
                 try:
                     if checkpoint.stat().st_size > size:
                         return
@@ -238,7 +244,7 @@ class Job:
         ranked = words[0] != binary()
         process = self.start([*words, *self.any_options()], self.out)
         self.wait(process, path)
-        number = STOPS[self.random.integers(len(STOPS))]
+        number = one_of(self.random, STOPS)
         sent = process.poll() is None
         if sent:
             self.send(process, number, ranked)
@@ -263,7 +269,7 @@ class Job:
             if not ranked or number != signal.SIGKILL:
                 process.send_signal(number)
             elif ranks:
-                os.kill(ranks[self.random.integers(len(ranks))], number)
+                os.kill(one_of(self.random, ranks), number)
             else:
                 process.send_signal(signal.SIGTERM)
         except ProcessLookupError:
@@ -313,7 +319,7 @@ class Job:
                 time.sleep(0.05 * self.random.random())
                 process.kill()
             code, err = self.ended(process)
-            self.tally.kills += code == -signal.SIGKILL
+            self.tally.cut += code == -signal.SIGKILL
             if self.out.exists() and self.out.read_bytes() != want:
                 self.wrong("merged to other bytes", code, err)
         if code != 0 or not self.out.exists():
