@@ -1,10 +1,12 @@
 #include "io/claim.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "base/size.h"
 #include "io/h5.h"
+#include "io/h5pipeline.h"
 
 #define UNWRITTEN_BYTES ((uint64_t)64 << 20)
 #define UNWRITTEN_FACTOR 16
@@ -192,6 +194,40 @@ static bool chunks_are_whole(const struct engram_claim *claim, uint64_t bytes)
            H5Dget_storage_size(claim->dataset) == engram_saturating_mul(count, bytes);
 }
 
+/* Unpacks the first chunk, if it was written. HDF5 uses as much of what filters give as the shape
+ * says, however little that was. */
+static bool first_chunk_is_whole(const struct engram_claim *claim, hid_t creation, uint64_t bytes)
+{
+    const hsize_t corner[H5S_MAX_RANK] = {0};
+    struct engram_pipeline pipeline = {.element = 1, .chunk_bytes = (size_t)bytes};
+    struct engram_unfilter unfilter = {.inflater = NULL};
+    struct engram_elements found;
+    const char *why = NULL;
+    hsize_t size = 0;
+    uint32_t mask = 0;
+    unsigned options = 0;
+
+    if (bytes > SIZE_MAX / 8 || H5Pget_chunk_opts(creation, &options) < 0 || options != 0 ||
+        !engram_h5_pipeline(creation, &pipeline) ||
+        H5Dget_chunk_storage_size(claim->dataset, corner, &size) < 0 || size == 0) {
+        return true;
+    }
+    if (size > engram_unfilter_packed_limit(&pipeline)) {
+        return false;
+    }
+    bool whole = true;
+    unsigned char *raw = malloc((size_t)size);
+    /* Without memory the reading itself says so. */
+    if (raw != NULL && engram_unfilter_create(&pipeline, &unfilter) &&
+        engram_h5_read_chunk(claim->dataset, corner, raw, (size_t)size, &mask) >= 0) {
+        whole = engram_unfilter_chunk(&pipeline, &unfilter, raw, (size_t)size, mask, &found,
+                                      &why) == ENGRAM_OK;
+    }
+    engram_unfilter_destroy(&unfilter);
+    free(raw);
+    return whole;
+}
+
 /* What HDF5 believes of its chunks. It looks up chunks beyond the end of a fixed array (1.10 does)
  * in whatever memory comes next. */
 static enum engram_status check_layout(const struct engram_claim *claim, uint64_t file_bytes)
@@ -221,6 +257,10 @@ static enum engram_status check_layout(const struct engram_claim *claim, uint64_
     if (H5Pget_nfilters(creation) == 0 && is_stored_as_is(claim->dataset) &&
         !chunks_are_whole(claim, bytes)) {
         return wrong(claim, "its chunks are not as large as its shape says");
+    }
+    if (claim->by_hdf5 && H5Pget_nfilters(creation) > 0 && is_stored_as_is(claim->dataset) &&
+        !first_chunk_is_whole(claim, creation, bytes)) {
+        return wrong(claim, "its first chunk does not hold what its shape says");
     }
     if (kind != H5D_CHUNK_IDX_FARRAY) {
         return ENGRAM_OK;

@@ -6,6 +6,7 @@
 #define ENGRAM_IO_CLAIM_H
 
 #include <hdf5.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "engram/status.h"
@@ -19,6 +20,7 @@ struct engram_claim {
     const struct engram_dataset_info *info; /* as it is described now */
     uint64_t rows;                          /* that are asked for */
     uint64_t row_bytes;                     /* as stored */
+    bool by_hdf5; /* HDF5 will unpack the chunks: see whether one is as large as its shape says */
 };
 
 /* DATA, logged: data that is not chunked does not lie inside the file, the index of chunks has no

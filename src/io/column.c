@@ -145,9 +145,9 @@ static enum engram_status read_dataset(const struct reader *reader, hid_t file,
                            "%s: %s: has to hold strings, integers or bools, not %s", reader->path,
                            reader->name, info.type_name);
     }
-    const struct engram_claim claim = {reader->path,      reader->name, reader->log,
-                                       dataset,           &info,        (uint64_t)column->count,
-                                       H5Tget_size(whole)};
+    const struct engram_claim claim = {
+        reader->path,       reader->name, reader->log, dataset, &info, (uint64_t)column->count,
+        H5Tget_size(whole), true};
     enum engram_status status = engram_h5_check_claim(&claim);
     if (status != ENGRAM_OK) {
         return status;

@@ -230,9 +230,9 @@ static enum engram_status check_dataset(struct reader *reader, int64_t last)
     if (!reader->variable && (reader->size == 0 || reader->size > PTRDIFF_MAX)) {
         return hdf5_failure(reader, "its type cannot be read");
     }
-    const struct engram_claim claim = {reader->path,      reader->name, reader->log,
-                                       reader->dataset,   &info,        (uint64_t)reader->count,
-                                       H5Tget_size(whole)};
+    const struct engram_claim claim = {reader->path,       reader->name, reader->log,
+                                       reader->dataset,    &info,        (uint64_t)reader->count,
+                                       H5Tget_size(whole), true};
     status = engram_h5_check_claim(&claim);
     return status == ENGRAM_OK && reader->variable && reader->member == NULL
                ? engram_h5_check_references(&claim, reader->first)

@@ -171,6 +171,7 @@ static enum engram_status choose_way(struct engram_source *source,
         .info = now,
         .rows = (uint64_t)(source->options.last - source->options.first),
         .row_bytes = row_bytes,
+        .by_hdf5 = source->member != NULL || source->type.encoding == ENGRAM_ENCODING_CUSTOM,
     };
 
     if (now->storage == ENGRAM_STORAGE_VIRTUAL) {

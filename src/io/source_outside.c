@@ -194,6 +194,7 @@ static enum engram_status check_origin(struct engram_source *source, hid_t file,
         .info = &info,
         .rows = rank > 0 ? (uint64_t)dims[0] : 1,
         .row_bytes = row_bytes(dataset, dims, rank),
+        .by_hdf5 = true,
     };
     enum engram_status status = engram_h5_check_claim(&claim);
     return status == ENGRAM_OK ? engram_source_check_filters(source, creation) : status;

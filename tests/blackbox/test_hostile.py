@@ -71,10 +71,11 @@ def test_once(t):
 
 
 def test_damaged(t):
-    """One of every kind, a hundred of every kind in long tests."""
+    """One of every kind, always the same; in long tests a hundred of every kind, drawn anew. HDF5
+    itself may read past its memory on some file that nobody has met yet."""
     if sanitized(t):
         return
-    first = int(t.random.integers(1 << 30))
+    first = int(t.random.integers(1 << 30)) if LONG else 7000
     kinds = [*hostile_files.KINDS, *hostile_files.RESULTS]
     try_seeds(t, {kind: range(first, first + (100 if LONG else 1)) for kind in kinds})
 
