@@ -76,14 +76,21 @@ static void classify_integer(hid_t type, struct engram_h5_type *found)
     snprintf(found->name, sizeof found->name, "integer of %zu bits in %zu bytes", precision, bytes);
 }
 
+/* False also for fields that lie outside the element: HDF5 converts what comes after it. */
 static bool get_fields(hid_t type, struct float_fields *f)
 {
     f->bytes = H5Tget_size(type);
     f->precision = H5Tget_precision(type);
     f->bias = H5Tget_ebias(type);
     f->implied = H5Tget_norm(type) == H5T_NORM_IMPLIED;
-    return f->bytes > 0 && H5Tget_fields(type, &f->sign_at, &f->exponent_at, &f->exponent_bits,
-                                         &f->mantissa_at, &f->mantissa_bits) >= 0;
+    if (f->bytes == 0 || H5Tget_fields(type, &f->sign_at, &f->exponent_at, &f->exponent_bits,
+                                       &f->mantissa_at, &f->mantissa_bits) < 0) {
+        return false;
+    }
+    size_t bits = 8 * f->bytes; /* and none of these numbers is large in the file */
+    return f->sign_at < bits && f->exponent_at + f->exponent_bits <= bits &&
+           f->mantissa_at + f->mantissa_bits <= bits && f->precision <= bits &&
+           (size_t)H5Tget_offset(type) <= bits - f->precision;
 }
 
 /* The IEEE layout with sign, exponent and mantissa next to each other from the top. */
