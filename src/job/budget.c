@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "io/memory.h"
 #include "io/source.h"
+#include "job/parts.h"
 
 /* Queries of a unit: whole grains where they fit, never fewer than a few strips of a tile. */
 #define UNIT_MAX ((uint64_t)64 * ENGRAM_ROW_GRAIN)
@@ -92,7 +93,7 @@ static int64_t slab_of(uint64_t rows, uint64_t all)
 /* Before the slabs are there, or once they are gone. */
 static uint64_t without_slabs(const struct engram_demand *demand)
 {
-    uint64_t ids = engram_saturating_add(demand->answers, demand->ids);
+    uint64_t ids = engram_saturating_add(demand->answers_least, demand->ids);
     return engram_saturating_add(demand->fixed, at_least(ids, demand->packing));
 }
 
@@ -100,7 +101,7 @@ static uint64_t smallest(const struct engram_demand *demand, const struct engram
 {
     uint64_t base = at_most(plan->base_rows, ENGRAM_ROW_GRAIN);
     uint64_t queries = at_most(plan->query_rows, ENGRAM_ROW_GRAIN);
-    uint64_t need = engram_saturating_add(demand->fixed, demand->answers);
+    uint64_t need = engram_saturating_add(demand->fixed, demand->answers_least);
     need = engram_saturating_add(need, demand->block);
     need = engram_saturating_add(need, demand->reading);
     need = engram_saturating_add(need, engram_saturating_mul(base, demand->base_row));
@@ -226,16 +227,26 @@ void engram_budget_divide(const struct engram_demand *demand, struct engram_plan
     uint64_t need = smallest(demand, plan);
     uint64_t budget = at_least(plan->budget_bytes, need);
     uint64_t spare = budget - need;
-    uint64_t fixed = engram_saturating_add(demand->fixed, demand->answers);
+    uint64_t room = engram_saturating_add(
+        demand->answers_least, at_most(spare / 4, demand->answers - demand->answers_least));
+    uint64_t fixed = engram_saturating_add(demand->fixed, room);
 
     plan->smallest_bytes = need;
     plan->kept_bytes = fixed;
+    plan->answer_room = room;
+    plan->part_room = room >= demand->answers
+                          ? SIZE_MAX
+                          : (size_t)(room - demand->answers_least / ENGRAM_PARTS_LEAST *
+                                                (ENGRAM_PARTS_LEAST - 1));
     uint64_t more = demand->block_most > demand->block ? demand->block_most - demand->block : 0;
     plan->block_bytes = (size_t)engram_saturating_add(demand->block, at_most(spare / 4, more));
     fixed = engram_saturating_add(fixed, plan->block_bytes);
     plan->reading_bytes =
         (size_t)at_least(demand->reading, at_most(spare / 8, at_most(READING_MAX, demand->stored)));
     uint64_t unit = unit_of(fitting(spare / 8, demand->query_state));
+    if (room < demand->answers) {
+        unit = at_most(unit, demand->answers_unit);
+    }
     uint64_t state = engram_saturating_mul(at_most(unit, plan->query_rows), demand->query_state);
     fixed = engram_saturating_add(engram_saturating_add(fixed, plan->reading_bytes), state);
     divide_rows(demand, budget > fixed ? budget - fixed : 0, plan);

@@ -3,17 +3,25 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/size.h"
 #include "io/source.h"
 
 /* Answers of a part: some ten megabytes. */
 #define PART_ANSWERS ((int64_t)1 << 20)
 #define PART_QUERIES_MAX ((int64_t)64 * ENGRAM_ROW_GRAIN)
 
-static int64_t part_rows(int64_t k)
+int64_t engram_parts_rows(int64_t k)
 {
     int64_t rows = PART_ANSWERS / k / ENGRAM_ROW_GRAIN * ENGRAM_ROW_GRAIN;
     return rows < ENGRAM_ROW_GRAIN ? ENGRAM_ROW_GRAIN
                                    : (rows < PART_QUERIES_MAX ? rows : PART_QUERIES_MAX);
+}
+
+uint64_t engram_parts_bytes(int64_t k, uint64_t kept)
+{
+    uint64_t each = engram_saturating_add(sizeof(int64_t),
+                                          engram_saturating_mul(kept, sizeof(struct engram_hit)));
+    return engram_saturating_mul((uint64_t)engram_parts_rows(k), each);
 }
 
 enum engram_status engram_parts_create(enum engram_metric metric, int64_t k,
@@ -24,7 +32,7 @@ enum engram_status engram_parts_create(enum engram_metric metric, int64_t k,
     *parts = (struct engram_parts){.metric = metric,
                                    .k = k,
                                    .queries = {queries[0], queries[1]},
-                                   .rows = part_rows(k),
+                                   .rows = engram_parts_rows(k),
                                    .room = room,
                                    .log = *log};
     parts->count = total / parts->rows + (total % parts->rows != 0);

@@ -26,6 +26,15 @@ struct engram_parts {
     struct engram_log log;
 };
 
+/* Bytes of a part of a job for k answers whose queries have `kept` each; and how many parts there
+ * may be in memory at once when there is room for one: that, what it becomes by a merge, what is
+ * merged, and its copy on the way to the journal or back. */
+uint64_t engram_parts_bytes(int64_t k, uint64_t kept);
+#define ENGRAM_PARTS_LEAST 4
+
+/* Queries of a part. */
+int64_t engram_parts_rows(int64_t k);
+
 /* Parts without answers for queries [queries[0], queries[1]). RESOURCE. */
 enum engram_status engram_parts_create(enum engram_metric metric, int64_t k,
                                        const int64_t queries[2], size_t room,

@@ -9,6 +9,7 @@
 #include "io/output.h"
 #include "io/source.h"
 #include "job/budget.h"
+#include "job/parts.h"
 #include "job/threads.h"
 #include "kernels/kernels.h"
 #include "search/filter.h"
@@ -188,6 +189,7 @@ static struct engram_demand demand_of(const struct engram_inputs *inputs,
     struct engram_demand demand = {
         .fixed = PROCESS_BYTES + THREAD_BYTES * (uint64_t)plan->threads,
         .answers = answer_bytes(inputs, plan),
+        .answers_least = answer_bytes(inputs, plan),
         .block = block_bytes(inputs),
         .block_most = engram_plan_spools(inputs) || is_matrix(inputs) ? BLOCK_MOST : 0,
         .packing = packing_bytes(inputs, options, plan),
@@ -205,6 +207,12 @@ static struct engram_demand demand_of(const struct engram_inputs *inputs,
                   : sizeof(struct engram_hit),
         .shared = shared,
     };
+    if (keeps) {
+        uint64_t least = engram_saturating_mul(ENGRAM_PARTS_LEAST,
+                                               engram_parts_bytes(inputs->k, kept(inputs, plan)));
+        demand.answers_least = least < demand.answers ? least : demand.answers;
+        demand.answers_unit = (uint64_t)engram_parts_rows(inputs->k);
+    }
     demand.fixed = engram_saturating_add(demand.fixed, engram_row_data_bytes(inputs));
     demand.ids = id_bytes(&inputs->base);
     if (!shared) {
@@ -293,8 +301,9 @@ static void divide(const struct engram_inputs *inputs, const struct engram_job_o
     }
     engram_budget_divide(&demand, plan);
     choose_order(inputs, &demand, plan);
-    plan->answer_bytes =
-        engram_plan_spools(inputs) ? 0 : engram_saturating_add(demand.answers, plan->block_bytes);
+    plan->answer_bytes = engram_plan_spools(inputs)
+                             ? 0
+                             : engram_saturating_add(plan->answer_room, plan->block_bytes);
     plan->pair_bytes = engram_plan_pair_bytes > 0 ? engram_plan_pair_bytes : plan->block_bytes;
     if (engram_plan_pair_bytes == 0 && plan->need_bytes < plan->budget_bytes) {
         plan->pair_bytes += (size_t)((plan->budget_bytes - plan->need_bytes) / 2);

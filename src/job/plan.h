@@ -13,6 +13,8 @@ struct engram_plan {
     uint64_t rows_bytes;     /* base and queries, all of them */
     uint64_t packed_bytes;   /* the filter's copy of the base, norms and flags, all of it */
     uint64_t answer_bytes;   /* answers until they are written; 0 where nobody can know (pairs) */
+    uint64_t answer_room;    /* of them in memory; the others are kept in the checkpoint alone */
+    size_t part_room;        /* of answer_room, for parts; SIZE_MAX: all stay there */
     uint64_t budget_bytes;   /* what the job may take */
     uint64_t smallest_bytes; /* what it cannot do without */
     uint64_t kept_bytes;     /* of it what is there from the beginning to the end */

@@ -117,7 +117,7 @@ enum engram_status engram_job_answers(struct engram_job_state *job)
         .answer = answer, .send = send, .receive = receive};
     const int64_t queries[2] = {job->inputs.queries.first, job->inputs.queries.last};
     enum engram_status status =
-        engram_parts_create(job->inputs.metric, job->inputs.k, queries, SIZE_MAX,
+        engram_parts_create(job->inputs.metric, job->inputs.k, queries, job->plan.part_room,
                             &job->options->log, &job->answers.parts);
     if (status == ENGRAM_OK) {
         status = engram_checkpoint_open(job, &CHECKPOINT);

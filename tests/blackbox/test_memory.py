@@ -152,6 +152,22 @@ def test_long_ids(t):
     check_peak(t, "long ids", peak, budget)
 
 
+def test_more_answers_than_memory(t):
+    """16 bytes an answer: those of finished queries are in the checkpoint alone."""
+    rows, k = 13000, 400
+    source = t.h5("narrow.h5", {"x": t.gaussian(rows, 16)})
+    for label, arguments in (("knn", ["-k", str(k)]),
+                             ("k within a limit", ["-k", str(k), "--max-distance", "0.9"])):
+        code, _, err, want = run(t, None, source, *arguments)
+        t.require(code == 0, f"{label}: {err}")
+        budget = smallest(t, source, *arguments) + int(t.random.integers(20))
+        t.check(budget * 2**20 < 16 * rows * k + 35 * 2**20, f"{label}: room for all answers")
+        code, peak, err, got = run(t, f"{budget}M", source, *arguments)
+        t.require(code == 0, f"{label}, {budget} MiB: {err}")
+        t.check(got == want, f"{label}, {budget} MiB: another result")
+        check_peak(t, label, peak, budget)
+
+
 def test_one_below_the_smallest(t):
     source = inputs(t)
     least = smallest(t, source)
