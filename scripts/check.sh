@@ -79,6 +79,27 @@ kills() {
         "$(scripts/find-python.sh)" tests/soak/kills.py 25
 }
 
+# What clang can tell of numbers: conversions that change a value, floats out of an integer's range.
+# Sums of unsigned numbers may wrap (hashes, random numbers, the loops that OpenMP makes), and NULL + 0
+# is how a set without elements is walked over (pointer-overflow).
+integer_tests() {
+    checks=signed-integer-overflow,integer-divide-by-zero,shift,bounds,float-cast-overflow,implicit-conversion
+    programs=
+    names=
+    for test in tests/unit/test_*.c; do
+        name=$(basename "$test" .c)
+        # clang's OpenMP library allocates where gcc's does not.
+        [ "$name" != test_no_malloc ] || continue
+        programs="$programs $root/integer/tests/$name"
+        names="$names $name"
+    done
+    # shellcheck disable=SC2086
+    build CC=clang CFLAGS='-O1 -g -Wno-pass-failed' BUILD="$root/integer" \
+        SANITIZE="$checks" $programs || return 1
+    # shellcheck disable=SC2086
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 BUILD=$root/integer scripts/run-tests.sh $names
+}
+
 # A few seconds of each fuzz target, from its seeds; scripts/fuzz.sh TARGET SECONDS is for hours.
 fuzz_smoke() {
     FUZZ_CORPUS=$(mktemp -d "${TMPDIR:-/tmp}/engram-smoke.XXXXXX")
@@ -108,6 +129,7 @@ step neon env BUILD="$root" scripts/check-neon.sh
 step recipes recipes
 step kills kills
 step asan sanitized_tests
+step integer integer_tests
 step fuzz fuzz_smoke
 step tsan scripts/check-tsan.sh
 step tidy scripts/check-tidy.sh
