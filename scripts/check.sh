@@ -87,11 +87,11 @@ integer_tests() {
     programs=
     names=
     for test in tests/unit/test_*.c; do
-        name=$(basename "$test" .c)
+        unit=$(basename "$test" .c)
         # clang's OpenMP library allocates where gcc's does not.
-        [ "$name" != test_no_malloc ] || continue
-        programs="$programs $root/integer/tests/$name"
-        names="$names $name"
+        [ "$unit" != test_no_malloc ] || continue
+        programs="$programs $root/integer/tests/$unit"
+        names="$names $unit"
     done
     # shellcheck disable=SC2086
     build CC=clang CFLAGS='-O1 -g -Wno-pass-failed' BUILD="$root/integer" \
