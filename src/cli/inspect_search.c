@@ -34,15 +34,17 @@ static void print_candidates(const struct engram_filter_choice *choice)
     print_candidate("prefix", &choice->prefix, cheapest);
 }
 
-/* "3.2 s", "12 min", "5.3 h". */
+/* "3.2 s", "12 min", "5.3 h", "40 days". */
 static const char *time_text(double seconds, char text[32])
 {
     if (seconds < 120) {
         snprintf(text, 32, "%.2g s", seconds);
     } else if (seconds < 7200) {
         snprintf(text, 32, "%.0f min", seconds / 60);
-    } else {
+    } else if (seconds < 48 * 3600) {
         snprintf(text, 32, "%.3g h", seconds / 3600);
+    } else {
+        snprintf(text, 32, "%.0f days", seconds / 86400);
     }
     return text;
 }
