@@ -60,7 +60,7 @@ class Case:
 
     def make_rows(self):
         random = self.random
-        dim = log_uniform(random, 1, 300)
+        dim = log_uniform(random, 1, 300) if random.integers(10) else log_uniform(random, 300, 2500)
         most = {"items": 300, "anndata": 2000}.get(self.layout, 4000)
         rows = log_uniform(random, 1, most)
         queries = rows if self.own else log_uniform(random, 1, 3000)
@@ -72,13 +72,17 @@ class Case:
         self.dtype = one_of(random, FLOATS if random.integers(3) else INTEGERS)
         if self.bits:
             self.dtype = one_of(random, ("?", "|u1", "<f4", "packed"))
-        self.base = self.rows(max(rows, 1), dim)
-        self.queries = self.base if self.own else self.rows(max(queries, 1), dim)
+        none = random.integers(40) == 0 and self.layout in ("one", "two", "files")
+        self.base = self.rows(0 if none else max(rows, 1), dim)
+        none = none and (self.answer == "pairwise" or random.integers(2) == 0)
+        self.queries = self.base if self.own else self.rows(0 if none else max(queries, 1), dim)
 
     def rows(self, count, dim):
         random = self.random
         if self.bits:
             return (random.random((count, dim)) < one_of(random, (0.05, 0.5))).astype(np.uint8)
+        if count == 0:
+            return np.zeros((0, dim), self.dtype)
         kind = np.dtype(self.dtype).kind
         values = random.normal(size=(count, dim))
         if random.integers(2) == 0:
@@ -95,7 +99,8 @@ class Case:
         elif shape == 1:
             values = np.round(values * 2)  # many ties
         elif shape == 2 and self.dtype != "<f2":
-            values *= 2.0 ** float(random.integers(-60, 60))
+            low, high = (-148, 100) if "4" in self.dtype else (-400, 400)
+            values *= 2.0 ** float(random.integers(low, high))
         values = values.astype(self.dtype)
         if random.integers(2) == 0:
             some = random.integers(count, size=(1 + count // 50, 2))
@@ -109,7 +114,7 @@ class Case:
 
     def storage(self, shape):
         random = self.random
-        if random.integers(2) == 0:
+        if random.integers(2) == 0 or 0 in shape:
             return {}
         chunks = tuple(int(random.integers(1, n + 1)) for n in shape)
         if shape[0] * shape[1] // (chunks[0] * chunks[1]) > 2000:
