@@ -38,7 +38,7 @@ static void print_candidates(const struct engram_filter_choice *choice)
 static const char *time_text(double seconds, char text[32])
 {
     if (seconds < 120) {
-        snprintf(text, 32, "%.2g s", seconds);
+        snprintf(text, 32, seconds < 10 ? "%.2g s" : "%.0f s", seconds);
     } else if (seconds < 7200) {
         snprintf(text, 32, "%.0f min", seconds / 60);
     } else if (seconds < 48 * 3600) {

@@ -22,6 +22,9 @@
 /* A search that takes so long is not repeated. */
 #define MANY_SECONDS 0.05
 
+/* After this no larger one is tried. */
+#define BUDGET_SECONDS 0.1
+
 /* Elements looked at by the first search, which only shows how large the next may be. */
 #define FIRST_ELEMENTS 2e7
 
@@ -34,6 +37,13 @@ struct timing {
     double pairs;
     double queries;
     double scored; /* pairs that the filter left */
+};
+
+/* A way of searching: so many of the queries, by so many threads. */
+struct trial {
+    int64_t queries;
+    int threads;
+    struct timing found;
 };
 
 struct calibration {
@@ -130,13 +140,16 @@ static bool has_limit(const struct engram_inputs *inputs)
     return isfinite(inputs->max_distance) || isfinite(inputs->min_similarity);
 }
 
-static bool search_once(const struct calibration *c, int64_t queries, bool nothing,
-                        struct timing *timing)
+static bool search_once(const struct calibration *calibration, const struct trial *trial,
+                        bool nothing, struct timing *timing)
 {
+    struct calibration own = *calibration;
+    const struct calibration *c = &own;
     struct engram_search_stats stats = {0};
     struct engram_set first = c->queries;
     enum engram_status status;
-    first.rows = queries;
+    first.rows = trial->queries;
+    own.search.threads = trial->threads;
     uint64_t start = engram_clock_ns();
     if (is_matrix(c->inputs)) {
         status = search_all(c, first, &stats);
@@ -145,8 +158,8 @@ static bool search_once(const struct calibration *c, int64_t queries, bool nothi
     } else {
         status = search_nearest(c, first, &stats);
     }
-    *timing =
-        (struct timing){since(start), (double)stats.pairs, (double)queries, (double)stats.rescored};
+    *timing = (struct timing){since(start), (double)stats.pairs, (double)trial->queries,
+                              (double)stats.rescored};
     return status == ENGRAM_OK && stats.pairs > 0;
 }
 
@@ -165,19 +178,17 @@ static double base_slabs(const struct engram_plan *plan)
 static double scale(const struct calibration *c, const struct engram_filter_choice *choice,
                     double pairs, const struct timing *found, const struct timing *tile)
 {
-    double per_query = found->seconds - tile->seconds;
-    if (is_matrix(c->inputs)) {
-        return pairs * found->seconds / found->pairs;
+    const double rate = found->seconds / found->pairs;
+    if (is_matrix(c->inputs) || c->inputs->k == INT64_MAX) {
+        return pairs * rate;
     }
-    if (c->inputs->k == INT64_MAX || per_query <= 0) {
-        return pairs * found->seconds / found->pairs;
-    }
-    double seconds = pairs * tile->seconds / tile->pairs;
-    double scoring = found->scored > 0 ? per_query / found->scored : 0;
+    double looking = at_most(tile->seconds / tile->pairs, rate);
+    double finding = (rate - looking) * found->pairs;
+    double scoring = found->scored > 0 ? finding / found->scored : 0;
     double share = choice->filter == ENGRAM_FILTER_F32 ? choice->f32.share : choice->integer.share;
     double queries = (double)c->plan->query_rows;
-    seconds += queries * per_query / found->queries * base_slabs(c->plan);
-    return seconds + pairs * share * scoring;
+    return pairs * looking + queries * finding / found->queries * base_slabs(c->plan) +
+           pairs * share * scoring;
 }
 
 /* The prefix filter is measured by the integer filter: finding axes is not what a job spends its
@@ -194,43 +205,59 @@ static int64_t first_queries(const struct calibration *c)
 {
     double elements = (double)c->base.rows * (double)(c->plan->dim + PAIR_ELEMENTS);
     double queries = floor(FIRST_ELEMENTS / elements);
-    queries = queries < 1 ? 1 : at_most(queries, 32);
+    queries = queries < 1 ? 1 : at_most(queries, 512);
     return queries < (double)c->queries.rows ? (int64_t)queries : c->queries.rows;
 }
 
-/* The quickest of a few: others may use the machine, too, and a search waits for all its threads.
- */
-static bool search_quickest(const struct calibration *c, int64_t queries, bool nothing, int times,
-                            struct timing *best)
+/* The quicker of two: others may use the machine, too, and a search waits for all its threads. */
+static bool search_twice(const struct calibration *c, const struct trial *trial, bool nothing,
+                         struct timing *best)
 {
-    struct timing one;
-    bool ok = search_once(c, queries, nothing, best);
-    for (int i = 1; ok && i < times && best->seconds < MANY_SECONDS; i++) {
-        ok = search_once(c, queries, nothing, &one);
-        if (ok && one.seconds < best->seconds) {
-            *best = one;
-        }
+    struct timing again;
+    bool ok = search_once(c, trial, nothing, best);
+    if (ok && best->seconds < MANY_SECONDS) {
+        ok = search_once(c, trial, nothing, &again);
+        *best = ok && again.seconds < best->seconds ? again : *best;
     }
     return ok;
 }
 
-/* Lets searches grow until one takes long enough. */
+/* Lets searches grow until one takes long enough. The best a query is kept, which on a busy machine
+ * may be the first one, by a single thread. */
+static bool find_trial(const struct calibration *c, struct trial *first, struct trial *best)
+{
+    const uint64_t start = engram_clock_ns();
+    struct trial trial = {.queries = first_queries(c), .threads = 1};
+    bool ok = search_twice(c, &trial, false, &trial.found);
+    *best = *first = trial;
+    trial.threads = c->plan->threads;
+    for (bool more = ok; more && ok;) {
+        ok = search_twice(c, &trial, false, &trial.found);
+        bool better =
+            trial.found.seconds / trial.found.queries < best->found.seconds / best->found.queries;
+        more = trial.queries < c->queries.rows && since(start) < BUDGET_SECONDS &&
+               (better || trial.found.seconds < ENOUGH_SECONDS);
+        *best = ok && better ? trial : *best;
+        bool last = trial.queries >= c->queries.rows / 4;
+        trial.queries = last ? c->queries.rows : trial.queries * 4;
+    }
+    return ok;
+}
+
 static bool time_search(const struct calibration *c, const struct engram_filter_choice *choice,
                         double pairs, double *seconds)
 {
-    struct timing found;
     struct timing tile = {0};
-    int64_t queries = first_queries(c);
-    bool ok = search_quickest(c, queries, false, 2, &found); /* the first starts threads */
-    while (ok && found.seconds < ENOUGH_SECONDS && queries < c->queries.rows) {
-        queries = queries < c->queries.rows / 4 ? queries * 4 : c->queries.rows;
-        ok = search_quickest(c, queries, false, 2, &found);
-    }
+    struct timing one = {0};
+    struct trial first;
+    struct trial best;
+    bool ok = find_trial(c, &first, &best);
     if (ok && !is_matrix(c->inputs)) {
-        ok = search_quickest(c, queries, true, 2, &tile);
+        ok = search_twice(c, &best, true, &tile) && search_twice(c, &first, true, &one);
+        tile = ok && one.seconds / one.pairs < tile.seconds / tile.pairs ? one : tile;
     }
     if (ok) {
-        *seconds = scale(c, choice, pairs, &found, &tile) * by_choice(choice);
+        *seconds = scale(c, choice, pairs, &best.found, &tile) * by_choice(choice);
     }
     return ok;
 }
