@@ -20,8 +20,8 @@ export OMP_WAIT_POLICY=passive
 long_tests() {
     names=
     for test in $(grep -l ENGRAM_TEST_LONG tests/blackbox/test_*.py); do
-        name=$(basename "$test" .py)
-        [ "$name" = test_faults ] || names="$names -k ${name#test_}."
+        module=$(basename "$test" .py)
+        [ "$module" = test_faults ] || names="$names -k ${module#test_}."
     done
     # shellcheck disable=SC2086
     ENGRAM_TEST_LONG=1 "$python" tests/blackbox/run.py $names
