@@ -3,6 +3,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/size.h"
@@ -21,6 +22,10 @@
 
 /* A search that takes so long is not repeated. */
 #define MANY_SECONDS 0.05
+
+/* The longest base that is tried, by repeating rows. */
+#define LONG_ROWS ((int64_t)16384)
+#define LONG_BYTES ((int64_t)32 << 20)
 
 /* After this no larger one is tried. */
 #define BUDGET_SECONDS 0.1
@@ -53,7 +58,10 @@ struct calibration {
     struct engram_set base; /* every other row of the sample; the rest are queries */
     struct engram_set queries;
     struct engram_prepared *prepared;
-    double prepare_seconds;
+    unsigned char *again; /* the base again and again, as long as a base may well be: .. */
+    struct engram_prepared *prepared_long; /* .. what a query costs by itself does not count */
+    int64_t long_rows;
+    double prepare_seconds; /* of these */
 };
 
 static double since(uint64_t start)
@@ -107,7 +115,8 @@ static enum engram_status search_pairs(const struct calibration *c, struct engra
         search.k = INT64_MAX;
         search.max_distance = c->inputs->metric == ENGRAM_IP ? -DBL_MAX : -1;
     }
-    enum engram_status status = engram_search_pairs(c->prepared, &queries, &search, &pairs, stats);
+    enum engram_status status = engram_search_pairs(
+        search.k == INT64_MAX ? c->prepared_long : c->prepared, &queries, &search, &pairs, stats);
     engram_pairs_free(&pairs);
     return status;
 }
@@ -277,6 +286,32 @@ static void choose_rows(struct calibration *c, const struct engram_set *sample)
     c->queries.rows = c->queries.rows < most ? c->queries.rows : most;
 }
 
+static bool prepare_long(struct calibration *c)
+{
+    size_t row_bytes = engram_row_bytes(c->base.dtype, c->base.dim);
+    int64_t rows = LONG_BYTES / (int64_t)(row_bytes > 0 ? row_bytes : 1);
+    struct engram_set set = c->base;
+    rows = rows < LONG_ROWS ? rows : LONG_ROWS;
+    rows = (uint64_t)rows < c->plan->base_rows ? rows : (int64_t)c->plan->base_rows;
+    rows = rows > c->base.rows ? rows : c->base.rows;
+    c->again = calloc((size_t)rows + 1, row_bytes + 1);
+    if (c->again == NULL) {
+        return false;
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        memcpy(c->again + (size_t)i * row_bytes,
+               (const unsigned char *)c->base.data + (size_t)(i % c->base.rows) * c->base.stride,
+               row_bytes);
+    }
+    set.data = c->again;
+    set.stride = row_bytes;
+    set.rows = c->long_rows = rows;
+    uint64_t start = engram_clock_ns();
+    enum engram_status status = engram_prepare(&set, &c->search, &c->prepared_long);
+    c->prepare_seconds = since(start);
+    return status == ENGRAM_OK;
+}
+
 static bool measure_search(struct calibration *c, const struct engram_filter_choice *choice,
                            double pairs, double *seconds)
 {
@@ -289,12 +324,12 @@ static bool measure_search(struct calibration *c, const struct engram_filter_cho
     c->search.filter = choice->filter == ENGRAM_FILTER_PREFIX ? ENGRAM_FILTER_INT : choice->filter;
     c->search.isa = c->plan->isa;
     c->search.threads = c->plan->threads;
-    uint64_t start = engram_clock_ns();
-    bool ok =
-        c->queries.rows > 0 && engram_prepare(&c->base, &c->search, &c->prepared) == ENGRAM_OK;
-    c->prepare_seconds = since(start);
+    bool ok = c->queries.rows > 0 && prepare_long(c) &&
+              engram_prepare(&c->base, &c->search, &c->prepared) == ENGRAM_OK;
     ok = ok && time_search(c, choice, pairs, seconds);
     engram_prepared_free(c->prepared);
+    engram_prepared_free(c->prepared_long);
+    free(c->again);
     return ok;
 }
 
@@ -357,7 +392,7 @@ void engram_job_predict_time(const struct engram_inputs *inputs,
     bool once = engram_inputs_shared(inputs) && plan->base_slab_rows == INT64_MAX;
     prediction->read = row_seconds * (base_rows + (once ? 0 : query_rows));
     if (inputs->answer != ENGRAM_ANSWER_PAIRWISE) {
-        prediction->search += base_rows * c.prepare_seconds / (double)c.base.rows;
+        prediction->search += base_rows * c.prepare_seconds / (double)c.long_rows;
     }
     double sum = prediction->search + prediction->read;
     double longer = prediction->search > prediction->read ? prediction->search : prediction->read;
