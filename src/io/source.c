@@ -60,8 +60,10 @@ bool engram_source_cancelled(const struct engram_source *source)
 
 enum engram_status engram_source_interrupted(const struct engram_source *source)
 {
-    return engram_fail(&source->options.log, ENGRAM_ERR_CANCELLED, "%s: interrupted while reading",
-                       source->path);
+    /* Who asked for it says so. */
+    engram_logf(&source->options.log, ENGRAM_LOG_DEBUG, "%s: interrupted while reading",
+                source->path);
+    return ENGRAM_ERR_CANCELLED;
 }
 
 void engram_source_report(const struct engram_source *source, int64_t row)
