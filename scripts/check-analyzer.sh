@@ -16,6 +16,8 @@ echo 'int main(void) { return 0; }' | "$gcc" -fanalyzer -Werror -x c - -o /dev/n
     exit 0
 }
 hdf5=$(scripts/find-hdf5.sh --cflags | sed 's/-I/-isystem /g')
+mpi=$(mpicc --showme:compile 2>/dev/null || mpicc -compile-info 2>/dev/null | cut -d ' ' -f 2- || true)
+mpi=$(printf '%s' "$mpi" | sed 's/-I/-isystem /g')
 [ $# -gt 0 ] || set -- src/base/*.c src/search/*.c src/io/*.c src/job/*.c src/cli/*.c
 
 found=$(mktemp -d "${TMPDIR:-/tmp}/engram-analyzer.XXXXXX")
@@ -33,9 +35,10 @@ half() {
     turn=$1
     shift
     for file in "$@"; do
+        [ "$file" != src/job/ranks_mpi.c ] || [ -n "$mpi" ] || continue
         # shellcheck disable=SC2046,SC2086
         [ $((turn % 2)) -ne 0 ] ||
-            "$gcc" -std=c11 -O1 -fopenmp -Iinclude -Isrc $hdf5 -fanalyzer $(exceptions "$file") \
+            "$gcc" -std=c11 -O1 -fopenmp -Iinclude -Isrc $hdf5 $mpi -fanalyzer $(exceptions "$file") \
                 -c "$file" -o "$found/$turn.o" 2>&1
         turn=$((turn + 1))
     done

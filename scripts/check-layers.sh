@@ -95,6 +95,8 @@ for file in src/*/*.c src/*/*.h; do
     esac
     [ "$file" = src/io/codec.c ] ||
         forbid "$file" "$(include_of '(zlib|libdeflate)\.h')" "compression belongs to src/io/codec.c"
+    [ "$file" = src/job/ranks_mpi.c ] ||
+        forbid "$file" "$(include_of 'mpi\.h')" "MPI belongs to src/job/ranks_mpi.c"
     case $file in
     src/kernels/avx2.c | src/kernels/avx512.c | src/kernels/neon.c | src/kernels/sve.c) ;;
     src/kernels/avx2_pack.c | src/kernels/avx512_pack.c | \

@@ -21,8 +21,16 @@ one() { # prints what clang-tidy says about $1, without its statistics
     */avx*.c:x86_64 | */avx*.c:amd64 | */neon.c:aarch64 | */neon.c:arm64) ;;
     */avx*.c:* | */neon.c:*) return 0 ;;
     esac
+    mpi=
+    case $1 in
+    */ranks_mpi.c)
+        command -v mpicc >/dev/null || return 0
+        mpi=$(mpicc --showme:compile 2>/dev/null || mpicc -compile-info | cut -d ' ' -f 2-)
+        mpi=$(printf '%s' "$mpi" | sed 's/-I/-isystem /g')
+        ;;
+    esac
     # shellcheck disable=SC2086
-    clang-tidy --quiet "$1" -- -std=c11 -fopenmp -Iinclude -Isrc $hdf5 $isa 2>&1 |
+    clang-tidy --quiet "$1" -- -std=c11 -fopenmp -Iinclude -Isrc $hdf5 $isa $mpi 2>&1 |
         grep -v -e 'warnings generated' -e '^Suppressed ' -e '^Use -header-filter' || true
 }
 

@@ -100,6 +100,17 @@ integer_tests() {
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 BUILD=$root/integer scripts/run-tests.sh $names
 }
 
+# Several processes on one job.
+ranks() {
+    if ! command -v "${MPICC:-mpicc}" >/dev/null || ! command -v mpirun >/dev/null; then
+        echo "skipped: needs mpicc and mpirun (Debian: libopenmpi-dev openmpi-bin)"
+        return 0
+    fi
+    build BUILD="$root/gcc" MPI=1 all || return 1
+    ENGRAM_BATCH="$root/gcc/engram-batch" OMP_WAIT_POLICY=passive \
+        "$(scripts/find-python.sh)" tests/blackbox/run.py -k mpi.
+}
+
 # A few seconds of each fuzz target, from its seeds; scripts/fuzz.sh TARGET SECONDS is for hours.
 fuzz_smoke() {
     FUZZ_CORPUS=$(mktemp -d "${TMPDIR:-/tmp}/engram-smoke.XXXXXX")
@@ -128,6 +139,7 @@ step avx512-simde env BUILD="$root" scripts/check-avx512-simde.sh
 step neon env BUILD="$root" scripts/check-neon.sh
 step recipes recipes
 step kills kills
+step mpi ranks
 step asan sanitized_tests
 step integer integer_tests
 step fuzz fuzz_smoke

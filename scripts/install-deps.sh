@@ -63,6 +63,7 @@ look() {
         for tool in cppcheck valgrind; do
             has $tool || optional="$optional $tool"
         done
+        { has mpicc && has mpirun; } || optional="$optional mpi"
         # Other instruction sets, emulated (scripts/check-avx512-simde.sh, scripts/check-neon.sh).
         case $(uname -m) in
         x86_64 | amd64)
@@ -96,6 +97,7 @@ package() { # $1: manager, $2: short name
     apt-get:python) echo python3 python3-h5py python3-numpy ;;
     apt-get:libomp) echo libomp-dev ;;
     apt-get:simde) echo libsimde-dev ;;
+    apt-get:mpi) echo libopenmpi-dev openmpi-bin ;;
     apt-get:aarch64-gcc) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
     # Older releases have it inside another package that clang brings along.
     apt-get:clang-rt) ! apt-cache show libclang-rt-dev >/dev/null 2>&1 || echo libclang-rt-dev ;;

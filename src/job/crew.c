@@ -235,7 +235,7 @@ static void left(void *context, int rank, enum engram_status status, const char 
 enum engram_status engram_crew_start(struct engram_job_state *job)
 {
     const struct engram_log *log = &job->options->log;
-    if (engram_ranks_count() == 1) {
+    if (engram_ranks_count() == 1 || engram_ranks_self() > 0) {
         return ENGRAM_OK;
     }
     struct engram_crew *crew = calloc(1, sizeof *crew);
@@ -336,7 +336,7 @@ enum engram_status engram_crew_gather(struct engram_job_state *job)
 enum engram_status engram_crew_wait(struct engram_job_state *job)
 {
     const int *cancel = job->options->cancel;
-    const struct timespec pause = {.tv_nsec = 1000 * 1000};
+    const struct timespec pause = {.tv_nsec = 1000L * 1000};
     struct engram_crew *crew = job->crew;
     enum engram_status status = ENGRAM_OK;
     bool waiting = true;

@@ -16,10 +16,10 @@ static void encode(const struct engram_cells_place *place, unsigned char bytes[P
     const uint64_t words[PLACE_WORDS] = {place->bytes,      place->offset,     place->rows,
                                          place->row_bytes,  place->mark_at,    place->packed,
                                          place->late_at[0], place->late_at[1], place->late_at[2]};
-    for (int i = 0; i < PLACE_WORDS; i++) {
+    for (size_t i = 0; i < PLACE_WORDS; i++) {
         engram_store64le(bytes + 8 * i, words[i]);
     }
-    memcpy(bytes + 8 * PLACE_WORDS, place->mark, ENGRAM_MARK_LENGTH);
+    memcpy(bytes + (size_t)8 * PLACE_WORDS, place->mark, ENGRAM_MARK_LENGTH);
 }
 
 static struct engram_cells_place decode(const unsigned char bytes[PLACE_BYTES])
@@ -34,7 +34,7 @@ static struct engram_cells_place decode(const unsigned char bytes[PLACE_BYTES])
         .late_at = {engram_load64le(bytes + 48), engram_load64le(bytes + 56),
                     engram_load64le(bytes + 64)},
     };
-    memcpy(place.mark, bytes + 8 * PLACE_WORDS, ENGRAM_MARK_LENGTH);
+    memcpy(place.mark, bytes + (size_t)8 * PLACE_WORDS, ENGRAM_MARK_LENGTH);
     return place;
 }
 

@@ -316,7 +316,7 @@ static enum engram_lock lock_patiently(int fd)
 {
     enum engram_lock lock = engram_owner_lock(fd);
     for (int tries = 0; lock == ENGRAM_LOCK_TAKEN && tries < 20; tries++) {
-        const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
+        const struct timespec pause = {.tv_nsec = 50L * 1000 * 1000};
         (void)nanosleep(&pause, NULL);
         lock = engram_owner_lock(fd);
     }

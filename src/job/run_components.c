@@ -8,7 +8,7 @@
 #include "job/units.h"
 
 /* Bytes of a row in a checkpoint, and rows written at a time. */
-#define STATE_ROW sizeof(uint32_t)
+#define STATE_ROW ((size_t)4)
 #define BLOCK_ROWS ((int64_t)1 << 18)
 
 /* Numbers for the report; `sizes` is zeroed and has room for a number for every row. */
