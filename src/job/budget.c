@@ -211,9 +211,9 @@ static uint64_t unit_of(uint64_t queries)
 /* Slabs of queries are whole units, all of a size where one would not do. */
 static void fit_units(struct engram_plan *plan, uint64_t unit)
 {
-    uint64_t slab = at_least((uint64_t)plan->query_slab_rows, ENGRAM_ROW_GRAIN);
+    uint64_t slab = (uint64_t)plan->query_slab_rows;
     if (plan->query_slab_rows != INT64_MAX) {
-        unit = at_most(unit, slab);
+        unit = at_least(at_most(unit, slab), 1);
         if (unit >= ENGRAM_ROW_GRAIN) {
             unit = whole_grains(slab / ((slab + unit - 1) / unit));
         }
