@@ -215,7 +215,8 @@ static void fit_units(struct engram_plan *plan, uint64_t unit)
     if (plan->query_slab_rows != INT64_MAX) {
         unit = at_least(at_most(unit, slab), 1);
         if (unit >= ENGRAM_ROW_GRAIN) {
-            unit = whole_grains(slab / ((slab + unit - 1) / unit));
+            uint64_t units = at_least((slab + unit - 1) / unit, 1);
+            unit = at_least(whole_grains(slab / units), 1);
         }
         plan->query_slab_rows = (int64_t)(slab / unit * unit);
     }

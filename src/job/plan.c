@@ -176,6 +176,15 @@ static uint64_t id_bytes(const struct engram_set_ref *set)
     return set->ids == NULL ? 0 : engram_saturating_mul((uint64_t)set->dataset->dims[0], ID_BYTES);
 }
 
+/* Tables with an entry for every so many rows: content hashes and parts of the answers. */
+static uint64_t table_bytes(const struct engram_inputs *inputs, const struct engram_plan *plan)
+{
+    uint64_t grains = plan->base_rows / ENGRAM_ROW_GRAIN + plan->query_rows / ENGRAM_ROW_GRAIN;
+    uint64_t parts = plan->query_rows / (uint64_t)engram_parts_rows(inputs->k);
+    return engram_saturating_add(engram_saturating_mul(grains, sizeof(uint64_t)),
+                                 engram_saturating_mul(parts, sizeof(struct engram_part)));
+}
+
 static struct engram_demand demand_of(const struct engram_inputs *inputs,
                                       const struct engram_job_options *options,
                                       const struct engram_kernels *kernels,
@@ -214,6 +223,7 @@ static struct engram_demand demand_of(const struct engram_inputs *inputs,
         demand.answers_unit = (uint64_t)engram_parts_rows(inputs->k);
     }
     demand.fixed = engram_saturating_add(demand.fixed, engram_row_data_bytes(inputs));
+    demand.fixed = engram_saturating_add(demand.fixed, table_bytes(inputs, plan));
     demand.ids = id_bytes(&inputs->base);
     if (!shared) {
         demand.reading = engram_saturating_add(demand.reading, reading_bytes(&inputs->queries));

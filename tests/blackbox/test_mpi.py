@@ -111,7 +111,7 @@ def workers_of(job):
 def test_stopped_ranks_leave_a_checkpoint(t):
     """SIGTERM to all, by mpirun; or a worker that dies."""
     mpi_binary(t)
-    two, _ = inputs(t, rows=70000)
+    two, _ = inputs(t, rows=70000, dim=240)  # mpirun takes its time to pass a signal on
     whole, out = t.path("whole.h5"), t.path("out.h5")
     slow = ["--filter", "canonical", "--isa", "portable"]
     t.succeeds("-q", two, whole)
