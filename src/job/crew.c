@@ -166,7 +166,9 @@ static bool busy(void *context)
 {
     struct engram_crew *crew = context;
     pthread_mutex_lock(&crew->lock);
-    bool wait = !crew->closed && (crew->search == NULL || crew->unread_bytes > UNREAD_MAX);
+    /* Of a unit that is not whole yet nothing can be taken over: the rest has to come. */
+    bool many = crew->unread != NULL && crew->unread_bytes > UNREAD_MAX;
+    bool wait = !crew->closed && (crew->search == NULL || many);
     pthread_mutex_unlock(&crew->lock);
     return wait;
 }
