@@ -10,8 +10,9 @@
 #include "base/log.h"
 #include "io/source.h"
 
-/* Bytes of answers that may wait to be taken over. */
+/* Bytes of answers that may wait to be taken over, and the share of the memory for them. */
 #define UNREAD_MAX ((size_t)64 << 20)
+#define UNREAD_SHARE 8
 
 struct piece {
     struct piece *next;
@@ -32,9 +33,10 @@ struct engram_crew {
     pthread_mutex_t lock;                    /* of everything below */
     const struct engram_unit_search *search; /* NULL: no work yet */
     bool closed;
-    struct engram_done given;   /* done, or in somebody's hands */
-    struct piece **building;    /* [ranks] of units in hand, last piece first */
-    struct parcel *unread;      /* finished units, newest first */
+    struct engram_done given; /* done, or in somebody's hands */
+    struct piece **building;  /* [ranks] of units in hand, last piece first */
+    struct parcel *unread;    /* finished units, newest first */
+    size_t unread_max;
     size_t unread_bytes;        /* of pieces, also of units in hand */
     int64_t out;                /* units given to others and not finished */
     enum engram_status failure; /* of another rank, .. */
@@ -72,6 +74,13 @@ static bool pick(struct engram_crew *crew, const struct engram_unit *within, boo
     const struct engram_job_state *job = crew->job;
     if (!engram_units_cut(job, &crew->given, within, grains, unit)) {
         return false;
+    }
+    if (crew->search->most_pairs > 0) {
+        int64_t most = crew->search->most_pairs / (unit->base[1] - unit->base[0]);
+        most = most > 0 ? most : 1;
+        if (unit->queries[1] - unit->queries[0] > most) {
+            unit->queries[1] = unit->queries[0] + most;
+        }
     }
     const struct engram_unit mirror = {.queries = {unit->base[0], unit->base[1]},
                                        .base = {unit->queries[0], unit->queries[1]}};
@@ -167,7 +176,7 @@ static bool busy(void *context)
     struct engram_crew *crew = context;
     pthread_mutex_lock(&crew->lock);
     /* Of a unit that is not whole yet nothing can be taken over: the rest has to come. */
-    bool many = crew->unread != NULL && crew->unread_bytes > UNREAD_MAX;
+    bool many = crew->unread != NULL && crew->unread_bytes > crew->unread_max;
     bool wait = !crew->closed && (crew->search == NULL || many);
     pthread_mutex_unlock(&crew->lock);
     return wait;
@@ -249,6 +258,8 @@ enum engram_status engram_crew_start(struct engram_job_state *job)
         return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for the other ranks");
     }
     crew->job = job;
+    crew->unread_max = (size_t)(job->options->memory / UNREAD_SHARE);
+    crew->unread_max = crew->unread_max < UNREAD_MAX ? crew->unread_max : UNREAD_MAX;
     crew->desk =
         (struct engram_ranks_desk){give, busy, take, finished, reported, left, .context = crew};
     job->crew = crew;

@@ -103,9 +103,9 @@ static enum engram_status compute(struct engram_job_state *job)
         return status;
     }
     switch (job->inputs.answer) {
-    case ENGRAM_ANSWER_DENSE: /* written as it is computed: rank 0's work alone */
-        return engram_ranks_self() > 0 ? ENGRAM_OK : engram_job_dense(job);
-    case ENGRAM_ANSWER_PAIRWISE:
+    case ENGRAM_ANSWER_DENSE:
+        return engram_job_dense(job);
+    case ENGRAM_ANSWER_PAIRWISE: /* little but reading, which rank 0 does in any case */
         return engram_ranks_self() > 0 ? ENGRAM_OK : engram_job_pairwise(job);
     case ENGRAM_ANSWER_COMPONENTS:
         return engram_job_components(job);
@@ -219,7 +219,7 @@ enum engram_status engram_job_run(const struct engram_job_options *options,
         own.log = (struct engram_log){keep_first, why};
     }
     if (engram_ranks_count() > 1) {
-        own.memory = memory_of_all(options);
+        own.memory = memory_of_all(options) / 8 * 7; /* the rest is for what ranks say */
     }
     engram_fp_enter(&saved);
     enum engram_status status = engram_crew_start(&job);

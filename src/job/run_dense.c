@@ -5,7 +5,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/size.h"
+#include "job/ranks.h"
 #include "job/stream.h"
+#include "job/worker.h"
 
 struct dense {
     struct engram_job_state *job;
@@ -93,13 +95,12 @@ static enum engram_status search_slab(struct dense *dense, const struct engram_p
     return status;
 }
 
-static bool all_done(const struct engram_job_state *job)
+static bool all_done(struct engram_job_state *job)
 {
     const struct engram_unit all = {
         .queries = {job->queries.first_row, job->queries.first_row + job->queries.set.rows},
         .base = {job->inputs.base.first, job->inputs.base.last}};
-    struct engram_unit left;
-    return !engram_done_left(&job->done, &all, &left);
+    return !engram_units_left(job, &all);
 }
 
 /* The queries in memory against all slabs of the base. */
@@ -196,13 +197,12 @@ static enum engram_status search_base(struct dense *dense, struct engram_source 
     return status;
 }
 
-static bool base_done(const struct engram_job_state *job, const struct engram_slab *base)
+static bool base_done(struct engram_job_state *job, const struct engram_slab *base)
 {
     const struct engram_unit all = {
         .queries = {job->inputs.queries.first, job->inputs.queries.last},
         .base = {base->first_row, base->first_row + base->set.rows}};
-    struct engram_unit left;
-    return !engram_done_left(&job->done, &all, &left);
+    return !engram_units_left(job, &all);
 }
 
 static enum engram_status search_by_base(struct dense *dense)
@@ -234,15 +234,78 @@ static enum engram_status search_by_base(struct dense *dense)
     return status;
 }
 
+static enum engram_status search_share(void *context)
+{
+    struct dense *dense = context;
+    return dense->job->plan.base_outer ? search_by_base(dense) : search(dense);
+}
+
+/* ---- between ranks: the values of a unit, row after row */
+
+static size_t cell_bytes(const struct engram_job_state *job)
+{
+    return job->inputs.float64 ? sizeof(double) : sizeof(float);
+}
+
+static enum engram_status answer(struct engram_job_state *job,
+                                 const struct engram_prepared *prepared, int64_t base_first_row,
+                                 const struct engram_unit *unit, struct engram_request *request)
+{
+    const int64_t first = unit->queries[0] - job->queries.first_row;
+    const int64_t last = unit->queries[1] - job->queries.first_row;
+    const size_t cell = cell_bytes(job);
+    struct engram_values values = {.float32 = !job->inputs.float64,
+                                   .similarity = job->inputs.similarity,
+                                   .stride = (size_t)(unit->base[1] - unit->base[0])};
+    /* Values stand at query x stride + row of the slab: what is sent begins at the first row. */
+    const size_t skipped = (size_t)(unit->base[0] - base_first_row) * cell;
+    size_t bytes;
+    bool fits = engram_size_mul((size_t)(last - first), values.stride, &bytes) &&
+                engram_size_mul(bytes, cell, &bytes) && bytes <= SIZE_MAX - skipped;
+    values.data = fits ? malloc(bytes + skipped) : NULL;
+    if (values.data == NULL) {
+        return engram_fail(&job->options->log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory for the answers");
+    }
+    enum engram_status status = engram_unit_dense(prepared, &job->queries, first, last, request,
+                                                  &values, &job->report->search);
+    if (status == ENGRAM_OK) {
+        engram_ranks_send((const unsigned char *)values.data + skipped, bytes);
+    }
+    free(values.data);
+    return status;
+}
+
+static enum engram_status receive(struct engram_job_state *job, const struct engram_unit *unit,
+                                  const void *piece, size_t bytes)
+{
+    const uint64_t count = (uint64_t)(unit->queries[1] - unit->queries[0]);
+    const size_t row = (size_t)(unit->base[1] - unit->base[0]) * cell_bytes(job);
+    if (bytes != count * row) {
+        return engram_fail(&job->options->log, ENGRAM_ERR_INTERNAL,
+                           "another rank sent values of another unit");
+    }
+    return engram_cells_write(
+        &job->cells, (uint64_t)(unit->queries[0] - job->inputs.queries.first), count,
+        (uint64_t)(unit->base[0] - job->inputs.base.first) * cell_bytes(job), row, piece, row);
+}
+
 enum engram_status engram_job_dense(struct engram_job_state *job)
 {
+    const struct engram_unit_search shared = {
+        .most_pairs = (int64_t)(job->plan.block_bytes / cell_bytes(job)),
+        .answer = answer,
+        .receive = receive};
     struct dense dense = {
         .job = job,
         .values = {.float32 = !job->inputs.float64, .similarity = job->inputs.similarity},
-        .cell = job->inputs.float64 ? sizeof(double) : sizeof(float)};
+        .cell = cell_bytes(job)};
+    if (engram_ranks_self() > 0) {
+        return engram_worker_run(job, &shared);
+    }
     enum engram_status status = engram_dense_open(job);
     if (status == ENGRAM_OK) {
-        status = job->plan.base_outer ? search_by_base(&dense) : search(&dense);
+        status = engram_units_share(job, &shared, search_share, &dense);
     }
     free(dense.values.data);
     return status == ENGRAM_OK ? engram_dense_finish(job) : status;

@@ -77,15 +77,13 @@ static enum engram_status search_all(struct engram_job_state *job,
     return status;
 }
 
-enum engram_status engram_units_search(struct engram_job_state *job,
-                                       const struct engram_unit_search *search)
+enum engram_status engram_units_share(struct engram_job_state *job,
+                                      const struct engram_unit_search *search,
+                                      enum engram_status (*own)(void *context), void *context)
 {
-    if (engram_ranks_self() > 0) {
-        return engram_worker_run(job, search);
-    }
     enum engram_status status = job->crew == NULL ? ENGRAM_OK : engram_crew_open(job, search);
     if (status == ENGRAM_OK) {
-        status = search_all(job, search);
+        status = own(context);
     }
     if (status == ENGRAM_OK && job->crew != NULL) {
         status = engram_crew_wait(job);
@@ -94,6 +92,25 @@ enum engram_status engram_units_search(struct engram_job_state *job,
         }
     }
     return status;
+}
+
+struct share {
+    struct engram_job_state *job;
+    const struct engram_unit_search *search;
+};
+
+static enum engram_status search_share(void *context)
+{
+    const struct share *share = context;
+    return search_all(share->job, share->search);
+}
+
+enum engram_status engram_units_search(struct engram_job_state *job,
+                                       const struct engram_unit_search *search)
+{
+    struct share share = {job, search};
+    return engram_ranks_self() > 0 ? engram_worker_run(job, search)
+                                   : engram_units_share(job, search, search_share, &share);
 }
 
 enum engram_status engram_units_mirror(struct engram_job_state *job)

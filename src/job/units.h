@@ -8,6 +8,7 @@
 struct engram_unit_search {
     /* Units count for both sides (`mirror` of a request): queries are rows of the base. */
     bool mirrored;
+    int64_t most_pairs; /* of a unit that another rank gets, if it has several queries; 0: any */
     /* Answers a unit of the slabs in memory. `request` is for their rows; it says which of the
      * prepared set's rows the unit has. */
     enum engram_status (*answer)(struct engram_job_state *job,
@@ -25,6 +26,12 @@ struct engram_unit_search {
  * rank. */
 enum engram_status engram_units_search(struct engram_job_state *job,
                                        const struct engram_unit_search *search);
+
+/* With other ranks: gives them units while `own` does this rank's share, then waits for them.
+ * Alone: calls `own`. For rank 0. */
+enum engram_status engram_units_share(struct engram_job_state *job,
+                                      const struct engram_unit_search *search,
+                                      enum engram_status (*own)(void *context), void *context);
 
 /* Under symmetry what is done is done for both sides, but a save that was interrupted may have
  * noted one only. */

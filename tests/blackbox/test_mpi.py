@@ -46,12 +46,13 @@ def test_same_bytes_with_any_number_of_ranks(t):
     two, one = inputs(t)
     jobs = [
         [two],
-        [two, "--memory", "44M", "-k", "25", "--float64"],
+        [two, "--memory", "54M", "-k", "25", "--float64"],
         [one, "--min-similarity", "0.7"],
-        [one, "--min-similarity", "0.7", "--memory", "44M"],
+        [one, "--min-similarity", "0.7", "--memory", "54M"],
         [one, "-k", "3", "--max-distance", "0.4", "--metric", "l2"],
         [one, "--min-similarity", "0.8", "--components"],
         [two, "--all", "--query-rows", "0:300"],
+        [two, "--all", "--float64", "--memory", "110M", "--compress", "1", "--query-rows", "0:900"],
     ]
     whole, out = t.path("whole.h5"), t.path("out.h5")
     for arguments in jobs:
