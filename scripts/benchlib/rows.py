@@ -1,12 +1,10 @@
 """The rows: what is measured. Each is a function of a Bench and registers itself in ROWS."""
 
-import os
-import subprocess
-import time
-
 import numpy as np
 
 from . import compare, measure, ours
+from .contest import finish, label_of, sample, survivors, title_of, verdict
+from .files import files, reading, small_job, within_memory
 
 ROWS = []  # (name, in the quick list, function)
 
@@ -18,23 +16,6 @@ def row(name, quick=True):
     return register
 
 
-def sample(bench, rows, queries, dim):
-    """How many of the queries a slow peer gets: its time is linear in them."""
-    guess = 2e-9 * rows * queries * dim / (40.0 * bench.threads)
-    if guess <= 2 * bench.peer_limit:
-        return queries
-    return min(queries, max(200, int(queries * bench.peer_limit / guess)))
-
-
-def label_of(name, taken, queries):
-    return name if taken == queries else f"{name}, {taken:,} queries"
-
-
-def title_of(data, metric, k, what="queries"):
-    return (f"{len(data.queries):,} {what} x {len(data.base):,} x {data.base.shape[1]}, {metric}"
-            + (f", k = {k}" if k else ""))
-
-
 def without_self(found, k):
     """k+1 neighbours of the first rows of the base: drops the row itself, else the last."""
     rows = np.arange(len(found))[:, None]
@@ -42,47 +23,6 @@ def without_self(found, k):
     drop[~drop.any(axis=1), -1] = True
     drop &= np.cumsum(drop, axis=1) == 1
     return found[~drop].reshape(len(found), k)
-
-
-def survivors(bench, name, search, queries):
-    report = search.report
-    per_query = report.rescored / max(1, queries)
-    bench.report.value(f"{name}/survivors", per_query, "pairs a query")
-    bench.report.value(f"{name}/filter", report.filter_name(), "text")
-    bench.report.value(f"{name}/isa", report.isa_name(), "text")
-    text = (f"{report.isa_name()}, {report.filter_name()} filter, {report.threads} threads, "
-            f"{per_query:,.1f} pairs a query rescored")
-    if report.prepare_seconds > 0 and search.prepared is None:
-        part = report.prepare_seconds / report.seconds
-        bench.report.value(f"{name}/prepare_share", part, "ratio")
-        text += f", preparing {100 * part:.0f} % of the time"
-    bench.report.note(text)
-
-
-def verdict(bench, name, peer, result):
-    bench.report.value(f"{name}/{peer}/answers", result.total, "answers")
-    bench.report.value(f"{name}/{peer}/missed", result.missed, "answers")
-    bench.report.value(f"{name}/{peer}/ties", result.ties, "answers")
-    bench.report.value(f"{name}/{peer}/ours_wrong", result.ours_wrong, "answers")
-    bench.report.note(f"{peer} against ours: {result.text()}")
-    bench.wrong += result.ours_wrong
-
-
-def finish(bench, name, contenders, mine, gflop, ratios=True):
-    """Measures and prints; `gflop` None where a rate says nothing."""
-    seen = measure.run_rounds(contenders, bench.pace, bench.peak,
-                              lambda text: bench.report.progress(f"{name}: {text}"))
-    bench.report.clear()
-    bench.peaks += seen
-    bench.report.row_head()
-    for c in contenders:
-        bench.report.contender(name, c, gflop, mine if ratios else None)
-    bench.report.value(f"{name}/rounds", len(mine.seconds), "rounds")
-    bench.report.record(name, mine, contenders, gflop)
-    if gflop is not None and bench.isa != bench.widest and mine.of_peak:
-        share = gflop / mine.median() / bench.widest_peak
-        bench.report.value(f"{name}/ours/of_widest_peak", share, "ratio")
-        bench.report.note(f"ours against the peak of {bench.widest}: {share:.3f}")
 
 
 def knn(bench, name, data, metric, k, peers=("faiss",), itself=False):
@@ -194,117 +134,6 @@ def self_join(bench, name, data, similarity):
             data.base, similarity, search.pairs, (answer["indptr"], answer["rows"]), taken))
 
 
-# ---- files
-
-def write_input(bench, path, data, gzip):
-    import h5py
-    layout = {}
-    if gzip:
-        layout = {"chunks": (2048, data.base.shape[1]), "shuffle": True, "compression": "gzip",
-                  "compression_opts": 6}
-    with h5py.File(path, "w") as file:
-        file.attrs["distance"] = "angular"
-        file.create_dataset("train", data=data.base, **layout)
-        file.create_dataset("test", data=data.queries)
-
-
-def command(bench, source, target, threads, *more):
-    """Seconds from the start of the process to its end."""
-    if os.path.exists(target):
-        os.unlink(target)
-    arguments = [os.path.join(bench.build, "engram-batch"), "-q", "--threads", str(threads),
-                 "--filter", bench.filter, *more, source, target]
-    start = time.perf_counter()
-    done = subprocess.run(arguments, check=False)
-    seconds = time.perf_counter() - start
-    if done.returncode != 0:
-        raise ours.Failed(f"{' '.join(arguments)}: exit code {done.returncode}")
-    return seconds
-
-
-def files(bench, name, data, k, gzip):
-    """A file in, a file out; the peer is a script that has its modules loaded already."""
-    import h5py
-    source = os.path.join(bench.folder, "input.h5")
-    target = os.path.join(bench.folder, "output.h5")
-    theirs = os.path.join(bench.folder, "peer.h5")
-    write_input(bench, source, data, gzip)
-    stats = os.path.join(bench.folder, "stats.json")
-    gflop = 2e-9 * len(data.queries) * data.base.size
-
-    def faiss():
-        if os.path.exists(theirs):
-            os.unlink(theirs)
-        start = time.perf_counter()
-        with h5py.File(source, "r") as file:
-            base = file["train"][()]
-            queries = file["test"][()]
-        bench.peers.faiss.normalize_L2(base)
-        bench.peers.faiss.normalize_L2(queries)
-        similarity, neighbors = bench.peers.faiss.knn(
-            queries, base, k, metric=bench.peers.faiss.METRIC_INNER_PRODUCT)
-        with h5py.File(theirs, "w") as file:
-            file["neighbors"] = neighbors
-            file["distances"] = 1 - similarity
-        return time.perf_counter() - start
-
-    mine = measure.Contender("ours", lambda: command(
-        bench, source, target, bench.threads, "-k", str(k), "--stats", stats),
-        "engram-batch (file to file)")
-    contenders = [mine]
-    if bench.peers.faiss:
-        contenders.append(measure.Contender("faiss", faiss, "h5py, FAISS knn, h5py"))
-    bench.report.row(name, title_of(data, "cosine", k) + ", "
-                     + ("gzip and shuffle" if gzip else "contiguous"))
-    finish(bench, name, contenders, mine, gflop)
-    parts = bench.json_file(stats)
-    bench.report.note(f"{parts['isa']}, {parts['filter']} filter, {parts['threads']} threads, "
-                      f"{parts['rescored_pairs'] / len(data.queries):,.1f} pairs a query rescored; "
-                      f"read {1e3 * parts['read_seconds']:.0f} ms, "
-                      f"search {1e3 * parts['search_seconds']:.0f} ms, "
-                      f"write {1e3 * parts['write_seconds']:.0f} ms")
-    for part in ("read_seconds", "search_seconds", "write_seconds"):
-        bench.report.value(f"{name}/ours/{part}", parts[part], "s")
-    with h5py.File(target, "r") as file:
-        answers = file["neighbors"][()]
-    if bench.peers.faiss:
-        with h5py.File(theirs, "r") as file:
-            verdict(bench, name, "faiss", compare.knn(data.base, data.queries, "cosine", answers,
-                                                      file["neighbors"][()]))
-
-
-def reading(bench, name, data, gzip):
-    """Rows into memory: ours on one and all threads, H5Dread, plain reads; engram-bench measures
-    them in turns."""
-    source = os.path.join(bench.folder, "read.h5")
-    write_input(bench, source, data, gzip)
-    bench.report.row(name, f"{len(data.base):,} x {data.base.shape[1]} float32 from "
-                           f"{bench.folder_kind}, {'gzip and shuffle' if gzip else 'contiguous'}")
-    bench.program_lines(name, "read", source, "train")
-
-
-def small_job(bench, name, data):
-    """Start-up, planning, reading, publishing: everything but the work."""
-    import h5py
-    source = os.path.join(bench.folder, "small.h5")
-    target = os.path.join(bench.folder, "small-out.h5")
-    with h5py.File(source, "w") as file:
-        file["embeddings"] = data.base[:1000]
-    program = os.path.join(bench.build, "engram-batch")
-
-    def nothing():
-        start = time.perf_counter()
-        subprocess.run([program, "--version"], check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - start
-
-    mine = measure.Contender("ours", lambda: command(bench, source, target, bench.threads),
-                             "engram-batch", rate=False)
-    start_up = measure.Contender("start_up", nothing, "engram-batch --version", rate=False)
-    bench.report.row(name, f"a whole job, 1,000 x {data.base.shape[1]} against themselves, k = 10; "
-                           f"files in {bench.folder_kind}")
-    finish(bench, name, [mine, start_up], mine, None, ratios=False)
-
-
 def scaling(bench, name, data, k):
     """All threads against one, ours and the peak loop's."""
     if bench.threads < 2:
@@ -380,6 +209,16 @@ def _(bench, name):
 @row("glove-file-gzip")
 def _(bench, name):
     files(bench, name, bench.glove(), 10, gzip=True)
+
+
+@row("glove-quarter-memory", quick=False)
+def _(bench, name):
+    within_memory(bench, name, bench.glove(10000), 10)
+
+
+@row("spectrum-768-quarter-memory", quick=False)
+def _(bench, name):
+    within_memory(bench, name, bench.made("spectrum", 768), 10)
 
 
 @row("read-contiguous")
