@@ -8,12 +8,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "engram/version.h"
+#include "io/memory.h"
 
 /* JSON objects as they are written, one member a line. */
 struct json {
@@ -157,7 +157,7 @@ static void json_search(struct json *json, const struct engram_cli_summary *summ
     const struct engram_job_report *report = summary->report;
     const struct engram_search_stats *search = &report->search;
     double seconds = report->search_seconds;
-    struct rusage usage;
+    const size_t peak = engram_memory_peak();
 
     json_number(json, "total_seconds", summary->total_seconds);
     json_number(json, "read_seconds", report->read_seconds);
@@ -184,8 +184,8 @@ static void json_search(struct json *json, const struct engram_cli_summary *summ
     json_unsigned(json, "scratch_refused", search->scratch[3]);
     json_signed(json, "skipped_queries", search->skipped_queries);
     json_signed(json, "skipped_base_rows", search->skipped_base);
-    if (getrusage(RUSAGE_SELF, &usage) == 0) {
-        json_unsigned(json, "peak_rss_bytes", (uint64_t)usage.ru_maxrss * 1024);
+    if (peak > 0) {
+        json_unsigned(json, "peak_rss_bytes", peak);
     }
 }
 

@@ -5,10 +5,10 @@
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/log.h"
 #include "cli/progress.h"
+#include "io/memory.h"
 #include "job/foresee.h"
 
 void engram_cli_format_count(char text[32], uint64_t value)
@@ -324,7 +324,7 @@ static void append_filter(struct text *text, const struct engram_cli_summary *su
 static void append_details(struct text *text, const struct engram_job_report *report)
 {
     const struct engram_search_stats *search = &report->search;
-    struct rusage usage;
+    const size_t peak = engram_memory_peak();
     char bytes[32];
 
     append(text,
@@ -336,8 +336,8 @@ static void append_details(struct text *text, const struct engram_job_report *re
            (unsigned long long)search->rescored, (unsigned long long)search->canonical);
     append(text, "  skipped  %lld queries and %lld base rows with NaN or infinity\n",
            (long long)search->skipped_queries, (long long)search->skipped_base);
-    if (getrusage(RUSAGE_SELF, &usage) == 0) {
-        engram_cli_format_bytes(bytes, (uint64_t)usage.ru_maxrss * 1024);
+    if (peak > 0) {
+        engram_cli_format_bytes(bytes, peak);
         append(text, "  memory   %s at most\n", bytes);
     }
 }

@@ -26,26 +26,40 @@ static bool leading_number(const char *text, unsigned long long *number)
     return errno == 0;
 }
 
-static size_t available_to_kernel(void)
+/* A file of lines "NAME:  N kB": bytes; SIZE_MAX when there is no such line. */
+static size_t bytes_called(const char *path, const char *name)
 {
-    static const char name[] = "MemAvailable:";
     char line[128];
     unsigned long long kib = 0;
     size_t bytes = SIZE_MAX;
-    FILE *file = fopen("/proc/meminfo", "re");
+    size_t length = strlen(name);
+    FILE *file = fopen(path, "re");
 
     if (file == NULL) {
         return SIZE_MAX;
     }
     while (fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, name, sizeof name - 1) == 0 &&
-            leading_number(line + sizeof name - 1, &kib)) {
-            bytes = kib > SIZE_MAX / 1024 ? SIZE_MAX : (size_t)kib * 1024;
-            break;
+        if (strncmp(line, name, length) == 0 && line[length] == ':') {
+            char *number = line + length + 1;
+            number += strspn(number, " \t");
+            if (leading_number(number, &kib)) {
+                bytes = kib > SIZE_MAX / 1024 ? SIZE_MAX : (size_t)kib * 1024;
+                break;
+            }
         }
     }
     (void)fclose(file); /* only read */
     return bytes;
+}
+
+size_t engram_memory_peak(void)
+{
+    struct rusage usage;
+    size_t bytes = bytes_called("/proc/self/status", "VmHWM");
+    if (bytes != SIZE_MAX) {
+        return bytes;
+    }
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
 }
 
 static size_t left_of_limit(void)
@@ -71,7 +85,7 @@ static size_t left_of_limit(void)
 
 size_t engram_memory_available(void)
 {
-    size_t kernel = available_to_kernel();
+    size_t kernel = bytes_called("/proc/meminfo", "MemAvailable");
     size_t limit = left_of_limit();
 
     return kernel < limit ? kernel : limit;

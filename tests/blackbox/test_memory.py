@@ -1,5 +1,6 @@
 """--memory is a promise on the process's peak, and no budget changes a byte of the result."""
 
+import json
 import os
 import re
 import subprocess
@@ -206,3 +207,23 @@ def test_dense_order(t):
         code, peak, err, got = run(t, f"{least + 1}M", source, *arguments)
         t.check(code == 0 and got == want, f"{again} read again: {err}")
         t.check(is_sanitized() or peak <= (least + 1) * 2**20, f"{again} read again: {peak} bytes")
+
+
+# Starts a job from a process that is larger than it: the kernel's account of a process goes back
+# beyond its exec.
+LARGE_PARENT = """
+import os, sys
+block = bytearray(1 << 28)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(os.posix_spawn(sys.argv[1], sys.argv[1:],
+                                                             os.environ), 0)[1]))
+"""
+
+
+def test_peak_is_the_jobs_own(t):
+    source = t.h5("few.h5", {"train": t.random.normal(size=(50, 8))})
+    stats = t.path("stats.json")
+    done = subprocess.run([sys.executable, "-c", LARGE_PARENT, str(binary()), "-q", "--stats",
+                           stats, source, t.path("out.h5")], check=False, timeout=300)
+    t.require(done.returncode == 0, f"exit code {done.returncode}")
+    peak = json.loads(content(stats))["peak_rss_bytes"]
+    t.check(is_sanitized() or 1 << 20 < peak < 1 << 28, f"{peak} bytes at the peak")
