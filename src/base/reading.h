@@ -4,6 +4,7 @@
 #ifndef ENGRAM_BASE_READING_H
 #define ENGRAM_BASE_READING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -40,11 +41,16 @@ void engram_reading_bytes(uint64_t bytes);
 /* A file of that size was opened: calls may take the longer the larger the largest one is. */
 void engram_reading_opened(uint64_t bytes);
 
-/* ---- for signal handlers */
+/* ---- for programs, and their signal handlers */
+
+/* `call` runs on every thread that reads, before it does so for the first time: a signal handler's
+ * own stack belongs to one thread. */
+void engram_reading_on_new_thread(void (*call)(void));
 
 struct engram_reader {
     struct engram_reading now;
     volatile unsigned long steps; /* signs of life so far */
+    bool known;                   /* it has read before */
     clockid_t clock;              /* the thread's processor time */
 };
 
@@ -55,6 +61,10 @@ const struct engram_reader *engram_reading_self(void);
  * and is gone when the thread ends, which it does not while it reads. */
 #define ENGRAM_READERS 16
 const struct engram_reader *engram_reading_reader(int i);
+
+/* The file that a thread began to read last; "" before any. Memory that a library damaged may show
+ * at any later moment. */
+const char *engram_reading_last_file(void);
 
 /* The size of the largest file that was opened. */
 uint64_t engram_reading_largest_file(void);

@@ -2,6 +2,7 @@
 
 #include "cli/crash.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -50,6 +51,11 @@ static struct watch {
 } watches[ENGRAM_READERS];
 static double patience_seconds;
 
+/* The stack of a thread's handlers. */
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+static pthread_key_t stack_key;
+static bool has_key;
+
 /* Room for a message that is put together without stdio, which a handler may not call. */
 struct message {
     char text[1024];
@@ -65,31 +71,65 @@ static void add(struct message *message, const char *text)
     message->text[message->length] = '\0';
 }
 
-/* `now` NULL: nothing was read. */
-static void tell_and_end(const char *what, const char *how, const char *end,
-                         const struct engram_reading *now)
+/* A path may have 4096 bytes: its end is cut before the explanation is. */
+static void add_file(struct message *message, const char *path)
+{
+    char file[512];
+    size_t length = strnlen(path, sizeof file - 1);
+
+    memcpy(file, path, length);
+    file[length] = '\0';
+    add(message, file);
+}
+
+__attribute__((noreturn)) static void say_and_end(const struct message *message,
+                                                  enum engram_status status)
+{
+    engram_leftover_remove();
+    engram_cli_log(screen, ENGRAM_LOG_ERROR, message->text);
+    _exit(engram_status_exit_code(status));
+}
+
+__attribute__((noreturn)) static void tell_of_reading(const char *what, const char *how,
+                                                      const char *end,
+                                                      const struct engram_reading *now)
 {
     struct message message = {"", 0};
 
-    engram_leftover_remove();
-    if (now != NULL) {
-        /* A path may have 4096 bytes: its end is cut before the explanation is. */
-        char file[512];
-        size_t length = strnlen(now->file, sizeof file - 1);
-        memcpy(file, now->file, length);
-        file[length] = '\0';
-        add(&message, file);
+    add_file(&message, now->file);
+    add(&message, ": ");
+    if (now->object[0] != '\0') {
+        add(&message, now->object);
         add(&message, ": ");
-        if (now->object[0] != '\0') {
-            add(&message, now->object);
-            add(&message, ": ");
-        }
     }
     add(&message, what);
     add(&message, how);
     add(&message, end);
-    engram_cli_log(screen, ENGRAM_LOG_ERROR, message.text);
-    _exit(engram_status_exit_code(now != NULL ? ENGRAM_ERR_DATA : ENGRAM_ERR_INTERNAL));
+    say_and_end(&message, ENGRAM_ERR_DATA);
+}
+
+/* Nothing of ours ends by abort: the C library does, when it finds its memory overwritten. Anything
+ * else can have many causes, our own mistakes among them. */
+__attribute__((noreturn)) static void tell_of_crash(int number, const char *name)
+{
+    struct message message = {"", 0};
+    const char *file = engram_reading_last_file();
+
+    if (number == SIGABRT && file[0] != '\0') {
+        add_file(&message, file);
+        add(&message,
+            ": memory was found overwritten (abort) after the HDF5 library read this file; "
+            "the file is damaged (if h5dump reads all of it, please report this)");
+        say_and_end(&message, ENGRAM_ERR_DATA);
+    }
+    add(&message, "internal error (");
+    add(&message, name);
+    if (file[0] != '\0') {
+        add(&message, ", the last file read was ");
+        add_file(&message, file);
+    }
+    add(&message, "); please report it");
+    say_and_end(&message, ENGRAM_ERR_INTERNAL);
 }
 
 static void on_crash(int number)
@@ -105,10 +145,10 @@ static void on_crash(int number)
         name = CRASHES[i].number == number ? CRASHES[i].name : name;
     }
     if (now->file != NULL) {
-        tell_and_end("the HDF5 library crashed while reading it (", name, "); the file is damaged",
-                     now);
+        tell_of_reading("the HDF5 library crashed while reading it (", name,
+                        "); the file is damaged", now);
     }
-    tell_and_end("internal error (", name, "); please report it", NULL);
+    tell_of_crash(number, name);
 }
 
 /* Seconds that the present call may take. */
@@ -135,8 +175,8 @@ static void look_at(struct watch *watch, const struct engram_reader *reader)
         *watch = (struct watch){reader, reader->steps, seconds};
     } else if (seconds - watch->seconds > allowed_seconds(&reader->now) && !ending) {
         ending = 1;
-        tell_and_end("the HDF5 library does not come to an end while reading it", "",
-                     "; the file is damaged", &reader->now);
+        tell_of_reading("the HDF5 library does not come to an end while reading it", "",
+                        "; the file is damaged", &reader->now);
     }
 }
 
@@ -173,14 +213,38 @@ static bool is_handled(int number)
     return sigaction(number, NULL, &old) == 0 && old.sa_handler != SIG_DFL;
 }
 
+static void take_stack(void *memory)
+{
+    stack_t none;
+
+    memset(&none, 0, sizeof none);
+    none.ss_flags = SS_DISABLE;
+    (void)sigaltstack(&none, NULL);
+    free(memory);
+}
+
+static void create_key(void)
+{
+    has_key = pthread_key_create(&stack_key, take_stack) == 0;
+}
+
+/* Gives the calling thread a stack for handlers, until it ends. Without memory for it, a stack that
+ * overflows stays a crash. */
 static void give_stack(void)
 {
     stack_t stack;
 
+    (void)pthread_once(&key_once, create_key);
+    if (!has_key || pthread_getspecific(stack_key) != NULL) {
+        return;
+    }
     memset(&stack, 0, sizeof stack);
     stack.ss_sp = malloc(STACK_BYTES);
     stack.ss_size = STACK_BYTES;
-    if (stack.ss_sp != NULL && sigaltstack(&stack, NULL) != 0) {
+    if (stack.ss_sp == NULL || pthread_setspecific(stack_key, stack.ss_sp) != 0) {
+        free(stack.ss_sp);
+    } else if (sigaltstack(&stack, NULL) != 0) {
+        (void)pthread_setspecific(stack_key, NULL);
         free(stack.ss_sp);
     }
 }
@@ -210,6 +274,7 @@ void engram_cli_catch_crashes(struct engram_cli_messages *messages, double patie
         return;
     }
     give_stack();
+    engram_reading_on_new_thread(give_stack);
     for (size_t i = 0; i < CRASH_COUNT; i++) {
         (void)install(CRASHES[i].number, on_crash, (int)SA_RESETHAND | SA_ONSTACK);
     }

@@ -16,10 +16,11 @@
  * the processor time of all threads that read. From then on a crash, or a call that takes too much
  * processor time without a sign of life (base/reading.h), removes unfinished files
  * (base/leftover.h), says what was read, and ends the process with 65; a crash while nothing is
- * read ends it with 70. Waiting for slow storage, or being stopped, is no hang: only processor time
- * counts, and the larger a file, the more a call may take. Does nothing when somebody else handles
- * these signals already: a sanitizer reports more. `messages` for the progress bar; stays valid.
- * `patience`: ENGRAM_CLI_PATIENCE, or less in tests. */
+ * read ends it with 70, but 65 for memory that is found overwritten after a file was read. Waiting
+ * for slow storage, or being stopped, is no hang: only processor time counts, and the larger a
+ * file, the more a call may take. Does nothing when somebody else handles these signals already: a
+ * sanitizer reports more. Threads that read get a stack for the handlers. `messages` for the
+ * progress bar; stays valid. `patience`: ENGRAM_CLI_PATIENCE, or less in tests. */
 void engram_cli_catch_crashes(struct engram_cli_messages *messages, double patience);
 
 /* A library may also end the process in good order, as OpenMP does when it gets no thread, and HDF5

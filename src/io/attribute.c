@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "io/h5.h"
+#include "io/heap.h"
 
 static htri_t copy_text(char *text, size_t size, const char *source, size_t length)
 {
@@ -19,9 +20,10 @@ static htri_t copy_text(char *text, size_t size, const char *source, size_t leng
 
 static htri_t read_variable(hid_t attribute, hid_t type, hid_t space, char *text, size_t size)
 {
+    __attribute__((cleanup(engram_heap_close))) struct engram_heap heap = {0};
     char *value = NULL;
 
-    if (H5Aread(attribute, type, &value) < 0) {
+    if (engram_heap_read_text(&heap, attribute, type, &value) < 0) {
         return -1;
     }
     if (value == NULL) {

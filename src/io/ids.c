@@ -234,8 +234,8 @@ static enum engram_status check_dataset(struct reader *reader, int64_t last)
                                        reader->dataset,    &info,        (uint64_t)reader->count,
                                        H5Tget_size(whole), true};
     status = engram_h5_check_claim(&claim);
-    return status == ENGRAM_OK && reader->variable && reader->member == NULL
-               ? engram_h5_check_references(&claim, reader->first)
+    return status == ENGRAM_OK && reader->variable
+               ? engram_h5_check_references(&claim, reader->member, reader->first)
                : status;
 }
 

@@ -9,6 +9,7 @@
 #include "base/reading.h"
 #include "io/describe.h"
 #include "io/h5.h"
+#include "io/heap.h"
 #include "io/items_internal.h"
 #include "io/links.h"
 
@@ -30,6 +31,7 @@ struct walk {
     struct engram_seen_table groups;
     struct engram_link_path path; /* below the group */
     int depth;
+    struct engram_heap heap;         /* of the texts of `original_id` */
     char *fixed;                     /* ID_LIMIT + 1 bytes; NULL before the first need */
     hid_t types[ENGRAM_ITEM_TYPES];  /* of the file, to compare with */
     size_t odd;                      /* datasets that are no items like the others */
@@ -190,7 +192,7 @@ static char *read_id(struct walk *walk, hid_t dataset, int *result)
     }
     size_t size = H5Tget_size(type);
     if (H5Tis_variable_str(type) > 0) {
-        if (H5Aread(attribute, type, &text) < 0) {
+        if (engram_heap_read_text(&walk->heap, attribute, type, &text) < 0) {
             *result = note_odd(walk, ODD_ID);
         } else if (text != NULL) {
             id = strdup(text);
@@ -450,6 +452,7 @@ enum engram_status engram_items_read(const char *path, const struct engram_items
     free(walk.path.text);
     free(walk.odd_path);
     free(walk.fixed);
+    engram_heap_close(&walk.heap);
     if (status != ENGRAM_OK) {
         engram_items_free(walk.items);
         return status;

@@ -1,7 +1,5 @@
-/* Strings of variable length: a look at what HDF5 is about to believe. For src/io only.
- *
- * Such a string is stored as a reference: its length, and where it is. HDF5 allocates that length,
- * twice, before it looks whether there is such a string: a damaged length costs gigabytes. */
+/* Datasets of texts of variable length: a look at what HDF5 is about to believe. For src/io only.
+ */
 #ifndef ENGRAM_IO_REFERENCES_H
 #define ENGRAM_IO_REFERENCES_H
 
@@ -9,10 +7,10 @@
 
 #include "io/claim.h"
 
-/* DATA, logged: one of claim->rows references from `first` on claims more bytes than the file has,
- * or all of them together far more. References that can only be had through HDF5 (compact storage,
- * other filters, very many chunks without filters) are taken as they are. Errors also: IO,
- * RESOURCE. */
-enum engram_status engram_h5_check_references(const struct engram_claim *claim, int64_t first);
+/* DATA, logged: one of claim->rows references from `first` on (of `member` of a compound dataset;
+ * else NULL) claims another length than its text has in the file's heap, more than the file has,
+ * or all of them together far more (io/heap.h). Errors also: IO, RESOURCE, PLUGIN. */
+enum engram_status engram_h5_check_references(const struct engram_claim *claim, const char *member,
+                                              int64_t first);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "io/h5.h"
+#include "io/heap.h"
 #include "io/result_internal.h"
 
 /* No attribute of ours comes near; a header message cannot hold more. */
@@ -76,9 +77,10 @@ enum engram_status engram_result_text(const struct engram_result *result, const 
     bool fits = false;
     if (H5Tis_variable_str(type) > 0) {
         ENGRAM_H5_HANDLE hid_t space = H5Aget_space(attribute);
+        __attribute__((cleanup(engram_heap_close))) struct engram_heap heap = {0};
         char *value = NULL;
 
-        if (space < 0 || H5Aread(attribute, type, &value) < 0) {
+        if (space < 0 || engram_heap_read_text(&heap, attribute, type, &value) < 0) {
             return bad_attribute(result, name, "cannot be read");
         }
         fits = keep_text(value != NULL ? value : "", value != NULL ? strlen(value) : 0, text, size);

@@ -92,6 +92,26 @@ static void recursion(void)
     use_up_the_stack(&start);
 }
 
+static void *recurse_here(void *unused)
+{
+    volatile char start = 0;
+    ENGRAM_READING("in.h5", "/z");
+
+    use_up_the_stack(&start);
+    return unused;
+}
+
+static void recursion_elsewhere(void)
+{
+    pthread_t thread;
+    pthread_attr_t small;
+
+    if (pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, 1 << 18) == 0 &&
+        pthread_create(&thread, &small, recurse_here, NULL) == 0) {
+        (void)pthread_join(thread, NULL);
+    }
+}
+
 static void abortion(void)
 {
     engram_leftover_add(leftover);
@@ -105,6 +125,20 @@ static void our_own(void)
         ENGRAM_READING("in.h5", "/x");
     }
     (void)raise(SIGFPE);
+}
+
+/* What glibc does when it finds its memory overwritten. */
+static void late_abortion(void)
+{
+    {
+        ENGRAM_READING("in.h5", "/x");
+    }
+    abort();
+}
+
+static void early_abortion(void)
+{
+    abort();
 }
 
 static void hang(void)
@@ -155,8 +189,14 @@ static void test_crashes(void **state)
                                     "reading it (segmentation fault); the file is damaged\n");
     assert_int_equal(ended.code, 65);
     ended = run(our_own);
-    assert_string_equal(ended.text,
-                        "engram-batch: internal error (division by zero); please report it\n");
+    assert_string_equal(ended.text, "engram-batch: internal error (division by zero, the last file "
+                                    "read was in.h5); please report it\n");
+    assert_int_equal(ended.code, 70);
+    ended = run(late_abortion);
+    assert_non_null(strstr(ended.text, "batch: in.h5: memory was found overwritten (abort) after"));
+    assert_int_equal(ended.code, 65);
+    ended = run(early_abortion);
+    assert_string_equal(ended.text, "engram-batch: internal error (abort); please report it\n");
     assert_int_equal(ended.code, 70);
 }
 
@@ -165,6 +205,9 @@ static void test_stack(void **state)
     (void)state;
     struct ended ended = run(recursion);
     assert_non_null(strstr(ended.text, "in.h5: the HDF5 library crashed"));
+    assert_int_equal(ended.code, 65);
+    ended = run(recursion_elsewhere);
+    assert_non_null(strstr(ended.text, "in.h5: /z: the HDF5 library crashed"));
     assert_int_equal(ended.code, 65);
 }
 
