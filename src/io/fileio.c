@@ -3,6 +3,7 @@
 #include "io/fileio.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,6 +12,22 @@
 bool engram_errno_is_full(int error)
 {
     return error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
+bool engram_file_is_planted(const struct stat *info, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == NULL ? 0 : (size_t)(slash - path) + 1; /* with the slash: "/", too */
+    char *folder = length == 0 ? strdup(".") : strndup(path, length);
+    struct stat around;
+    bool looked = folder != NULL && stat(folder, &around) == 0;
+
+    free(folder);
+    if (!looked) {
+        return true;
+    }
+    return info->st_uid != geteuid() && info->st_uid != around.st_uid &&
+           (around.st_mode & S_ISVTX) != 0 && (around.st_mode & (S_IWGRP | S_IWOTH)) != 0;
 }
 
 enum engram_status engram_write_failure(const char *shown, int error, const struct engram_log *log)

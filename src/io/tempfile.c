@@ -235,7 +235,8 @@ static enum engram_status open_left_behind(struct engram_tempfile *file,
     if (file->fd < 0 && errno == ENOENT) {
         return ENGRAM_OK;
     }
-    if (file->fd < 0 || fstat(file->fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    if (file->fd < 0 || fstat(file->fd, &info) != 0 || !S_ISREG(info.st_mode) ||
+        engram_file_is_planted(&info, file->path)) {
         enum engram_status status = engram_status_of_errno(errno);
         close_file(file);
         return engram_fail(log, status == ENGRAM_ERR_PERMISSION ? status : ENGRAM_ERR_CANT_CREATE,

@@ -358,6 +358,11 @@ static enum engram_status acquire(struct engram_journal *journal, bool create, b
         if (fstat(journal->fd, &info) != 0 || !S_ISREG(info.st_mode)) {
             return refuse(journal, "is no regular file");
         }
+        if (engram_file_is_planted(&info, journal->path)) {
+            return engram_fail(&journal->log, ENGRAM_ERR_CANT_CREATE,
+                               "%s: belongs to another user; remove it, or name another OUTPUT",
+                               journal->path);
+        }
         bool known = info.st_size >= HEADER_BYTES &&
                      engram_read_at(journal->fd, bytes, sizeof bytes, OWNER) &&
                      engram_owner_decode(bytes, &owner);
