@@ -16,7 +16,9 @@ DOCUMENTED = {0, 1, 64, 65, 66, 69, 70, 71, 73, 74, 75, 77}
 WORK_KEPT = {74, 75}
 KEPT = ("out.h5.checkpoint", "out.h5.checkpoint.h5", "out.h5.checkpoint.cells")
 LONG = os.environ.get("ENGRAM_TEST_LONG") == "1"
-JOBS = 3
+# Of a long run: so many at once, and only commands with this in their name.
+JOBS = int(os.environ.get("ENGRAM_FAULT_JOBS", "3"))
+ONLY = os.environ.get("ENGRAM_FAULT_ONLY", "")
 
 # HDF5 functions that say with 0, not with something negative, that they failed; and those that are
 # left alone: the error stack, versions, and what looks into a type that is in memory already, which
@@ -182,14 +184,21 @@ class Walk:
 
     def walk(self, calls, errors, sticky=(False,), most=12):
         """Every call in turn, or, in short runs, `most` of them."""
+        if ONLY not in self.name:
+            return None
         total = self.count(calls)
         chosen = list(range(1, total + 1))
         if not LONG and total > most:
             chosen = sorted(self.t.random.choice(chosen, size=most, replace=False).tolist())
         points = [(calls, at, error, more) for error in errors for more in sticky for at in chosen]
         self.points += len(points)
+        wrong = 0
         with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
             for reasons in pool.map(lambda p: self.point(*p), points):
+                wrong += bool(reasons)
                 for reason in reasons:
                     self.t.check(False, reason)
+        if LONG:
+            print(f"{self.name}: {total} calls of {calls}, {len(points)} made to fail, {wrong} wrongly "
+                  "taken", flush=True)
         return total

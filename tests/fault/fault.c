@@ -10,8 +10,9 @@
  *   FAULT_SHOW    what fails is said on stderr
  *   FAULT_COUNT   a file to which the number of calls is appended at the end
  *
- * Memory: only allocations asked for by the program itself or libhdf5 count; others (the C library,
- * OpenMP) end the process in ways of their own. */
+ * Memory: only allocations asked for by the program itself or libhdf5 count, and what the C library
+ * and libdeflate allocate on the program's behalf; others (OpenMP's) end the process in ways of
+ * their own. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -26,6 +27,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -158,6 +161,37 @@ static int opened(int fd, const char *path)
 OPEN(open)
 OPEN(open64)
 
+/* What _FORTIFY_SOURCE makes of them, and what opens a file from within the C library. */
+#define OPEN_2(name, real)                                                                         \
+    int name(const char *path, int flags);                                                         \
+    int name(const char *path, int flags)                                                          \
+    {                                                                                              \
+        return below(path) && fails("open") ? -1 : opened(NEXT(real)(path, flags), path);          \
+    }
+OPEN_2(__open_2, open)
+OPEN_2(__open64_2, open64)
+
+int mkostemp(char *name, int flags)
+{
+    return below(name) && fails("open") ? -1 : opened(NEXT(mkostemp)(name, flags), name);
+}
+
+#define FOPEN(name)                                                                                \
+    FILE *name(const char *path, const char *mode)                                                 \
+    {                                                                                              \
+        return below(path) && fails("open") ? NULL : NEXT(name)(path, mode);                       \
+    }
+FOPEN(fopen)
+FOPEN(fopen64)
+
+#define STAT(name)                                                                                 \
+    int name(const char *path, struct stat *info)                                                  \
+    {                                                                                              \
+        return below(path) && fails("stat") ? -1 : NEXT(name)(path, info);                         \
+    }
+STAT(stat)
+STAT(lstat)
+
 #define ON_FD(type, name, counts_as, parameters, arguments)                                        \
     type name parameters                                                                           \
     {                                                                                              \
@@ -179,6 +213,8 @@ ON_FD(int, fdatasync, "fsync", (int fd), (fd))
 ON_FD(int, ftruncate, "ftruncate", (int fd, off_t size), (fd, size))
 ON_FD(int, ftruncate64, "ftruncate", (int fd, off64_t size), (fd, size))
 ON_FD(int, flock, "flock", (int fd, int operation), (fd, operation))
+ON_FD(int, fstat, "stat", (int fd, struct stat *info), (fd, info))
+ON_FD(int, fchmod, "chmod", (int fd, mode_t mode), (fd, mode))
 ON_FD(int, fallocate, "fallocate", (int fd, int mode, off_t at, off_t size), (fd, mode, at, size))
 ON_FD(int, fallocate64, "fallocate", (int fd, int mode, off64_t at, off64_t size),
       (fd, mode, at, size))
@@ -295,11 +331,69 @@ void *aligned_alloc(size_t alignment, size_t size)
     return memory_fails(__builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
 }
 
+char *strndup(const char *text, size_t limit)
+{
+    size_t size = strnlen(text, limit);
+    char *copy = memory_fails(__builtin_return_address(0)) ? NULL : __libc_malloc(size + 1);
+    if (copy != NULL) {
+        memcpy(copy, text, size);
+        copy[size] = '\0';
+    }
+    return copy;
+}
+
 char *strdup(const char *text)
 {
     size_t size = strlen(text) + 1;
     char *copy = memory_fails(__builtin_return_address(0)) ? NULL : __libc_malloc(size);
     return copy == NULL ? NULL : memcpy(copy, text, size);
+}
+
+/* What allocates on the program's behalf. */
+int asprintf(char **to, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    int size = memory_fails(__builtin_return_address(0)) ? -1 : vasprintf(to, format, list);
+    va_end(list);
+    return size;
+}
+
+int __asprintf_chk(char **to, int flag, const char *format, ...);
+int __asprintf_chk(char **to, int flag, const char *format, ...)
+{
+    (void)flag;
+    va_list list;
+    va_start(list, format);
+    int size = memory_fails(__builtin_return_address(0)) ? -1 : vasprintf(to, format, list);
+    va_end(list);
+    return size;
+}
+
+ssize_t __getdelim(char **line, size_t *size, int end, FILE *stream);
+ssize_t __getdelim(char **line, size_t *size, int end, FILE *stream)
+{
+    return memory_fails(__builtin_return_address(0)) ? -1
+                                                     : NEXT(__getdelim)(line, size, end, stream);
+}
+
+char *realpath(const char *path, char *to)
+{
+    return to == NULL && memory_fails(__builtin_return_address(0)) ? NULL
+                                                                   : NEXT(realpath)(path, to);
+}
+
+void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    return fd < 0 && memory_fails(__builtin_return_address(0))
+               ? MAP_FAILED
+               : NEXT(mmap)(at, size, protection, flags, fd, offset);
+}
+
+void *libdeflate_alloc_decompressor(void);
+void *libdeflate_alloc_decompressor(void)
+{
+    return memory_fails(__builtin_return_address(0)) ? NULL : NEXT(libdeflate_alloc_decompressor)();
 }
 #endif
 
