@@ -64,7 +64,7 @@ export CC BUILD HDF5_DIR PYTHON NO_INSTALL WERROR
 submake = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 2))
 
 # ---------------------------------------------------------------- targets without a compiler
-.PHONY: all test-programs fuzz-targets bench-library demo test check bench soak install uninstall clean help FORCE
+.PHONY: all test-programs fuzz-targets bench-library demo test check bench soak coverage install uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -78,6 +78,7 @@ help:
 	  '  test       unit and black-box tests; installs what they need where it may' \
 	  '  check      layers, symbols, headers, format, lint, and the tests under sanitizers' \
 	  '  soak       what takes hours: kills, random jobs, faults, damaged files, fuzzing, Slurm' \
+	  '  coverage   which lines and branches of src/ the tests run, by gcov' \
 	  '  bench      build and run the benchmarks' \
 	  '  install    commands, libraries, headers, pkg-config files, man page' \
 	  '  uninstall  removes what install put there' \
@@ -109,11 +110,15 @@ soak:
 	@scripts/soak.sh
 endif
 
+coverage:
+	@scripts/install-deps.sh test
+	@scripts/coverage.sh
+
 clean:
 	rm -rf build
 
 # ---------------------------------------------------------------- everything else
-unconfigured := help clean demo test check bench soak uninstall
+unconfigured := help clean demo test check bench soak coverage uninstall
 ifneq ($(filter-out $(unconfigured),$(or $(MAKECMDGOALS),all)),)
 
 VERSION := $(shell sed -n 's/^.define ENGRAM_VERSION "\(.*\)"/\1/p' include/engram/version.h)
