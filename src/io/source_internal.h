@@ -150,6 +150,9 @@ enum engram_status engram_source_check_virtual(struct engram_source *source, hid
 
 /* Sets up a source whose options have parts, or a dataset that is converted. */
 enum engram_status engram_parts_prepare(struct engram_source *source);
+/* Opens the parts that hold these rows, which shows whether they can hold what they claim. */
+enum engram_status engram_parts_check_rows(struct engram_source *source, int64_t first,
+                                           int64_t rows);
 /* Looks at the cancel flag and reports progress by itself. */
 enum engram_status engram_parts_read_rows(struct engram_source *source, int64_t first, int64_t rows,
                                           void *to);

@@ -85,6 +85,24 @@ static enum engram_status open_part(struct engram_source *source, size_t index, 
     return status;
 }
 
+enum engram_status engram_parts_check_rows(struct engram_source *source, int64_t first,
+                                           int64_t rows)
+{
+    int64_t part_last = source->all_rows;
+    enum engram_status status = ENGRAM_OK;
+
+    /* The last one first: the first one is read next, and is open then. */
+    for (size_t i = part_count(source); i-- > 0 && status == ENGRAM_OK;) {
+        int64_t part_rows = part_list(source)[i].dataset->dims[0];
+        int64_t part_first = part_last - part_rows;
+        if (part_rows > 0 && part_first < first + rows && first < part_last) {
+            status = open_part(source, i, part_first);
+        }
+        part_last = part_first;
+    }
+    return status;
+}
+
 /* ---- conversions of one row: from float32 or float64 (packed bits: a byte as a float32) */
 
 static double element(const void *row, enum engram_dtype dtype, int64_t i)

@@ -213,7 +213,12 @@ enum engram_status engram_source_next(struct engram_source *source, struct engra
         status = take_ahead(source);
     } else {
         finish_ahead(source, false);
-        status = allocate(source);
+        if (source->way == ENGRAM_WAY_PARTS && source->slab == NULL) {
+            status = engram_parts_check_rows(source, source->next, rows);
+        }
+        if (status == ENGRAM_OK) {
+            status = allocate(source);
+        }
         if (status == ENGRAM_OK && source->dim > 0) {
             status = engram_source_fill(source, source->next, rows, source->slab);
         }

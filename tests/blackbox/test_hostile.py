@@ -41,6 +41,7 @@ ONCE = (
     ("anndata-guessed", 700000),  # a text in the heap that is longer than its reference says
     ("items", 700024),  # an attribute of 3.6 GB
     ("items-latest", 700037),  # another
+    ("packed-bits", 802017),  # bits by the gigabyte, of a few bytes
     ("result-components", 500188),  # a text of elements of 4 GB
 )
 
