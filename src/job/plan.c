@@ -10,6 +10,7 @@
 #include "io/source.h"
 #include "job/budget.h"
 #include "job/parts.h"
+#include "job/ranks.h"
 #include "job/threads.h"
 #include "kernels/kernels.h"
 #include "search/filter.h"
@@ -360,14 +361,25 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
     return ENGRAM_OK;
 }
 
+uint64_t engram_plan_part(uint64_t memory)
+{
+    return engram_ranks_count() > 1 ? memory / 8 * 7 : memory;
+}
+
+/* In MiB, the --memory of which so much is left for the plan; rounded up. */
+static double memory_for(uint64_t planned)
+{
+    const double part = engram_ranks_count() > 1 ? 7.0 / 8.0 : 1.0;
+    return floor((double)planned / part / 0x1p20) + 1;
+}
+
 enum engram_status engram_plan_check(const struct engram_plan *plan, const struct engram_log *log)
 {
     if (plan->smallest_bytes > plan->budget_bytes || plan->smallest_bytes == UINT64_MAX) {
         return engram_fail(log, ENGRAM_ERR_RESOURCE,
                            "%.0f MiB of memory are too little for this job; the smallest that "
                            "works is --memory %.0fM",
-                           (double)plan->budget_bytes / 0x1p20,
-                           floor((double)plan->smallest_bytes / 0x1p20) + 1);
+                           (double)plan->budget_bytes / 0x1p20, memory_for(plan->smallest_bytes));
     }
     uint64_t at_once = plan->base_rows < (uint64_t)plan->base_slab_rows
                            ? plan->base_rows
@@ -391,5 +403,5 @@ enum engram_status engram_plan_check_ids(const struct engram_plan *plan, uint64_
     return engram_fail(log, ENGRAM_ERR_RESOURCE,
                        "%s: %.0f MiB of memory are too little for its ids; the smallest that works "
                        "is --memory %.0fM",
-                       what, (double)plan->budget_bytes / 0x1p20, floor((double)need / 0x1p20) + 1);
+                       what, (double)plan->budget_bytes / 0x1p20, memory_for(need));
 }

@@ -52,6 +52,9 @@ bool engram_plan_spools(const struct engram_inputs *inputs);
 /* For tests: plan.pair_bytes; 0: what the budget leaves. */
 extern size_t engram_plan_pair_bytes;
 
+/* Of --memory, what a rank of several plans with; the rest is for what they say to each other. */
+uint64_t engram_plan_part(uint64_t memory);
+
 /* RESOURCE, naming the smallest that works, when the plan does not fit into its budget, or a set
  * into what one search takes. */
 enum engram_status engram_plan_check(const struct engram_plan *plan, const struct engram_log *log);

@@ -219,7 +219,7 @@ enum engram_status engram_job_run(const struct engram_job_options *options,
         own.log = (struct engram_log){keep_first, why};
     }
     if (engram_ranks_count() > 1) {
-        own.memory = memory_of_all(options) / 8 * 7; /* the rest is for what ranks say */
+        own.memory = engram_plan_part(memory_of_all(options));
     }
     engram_fp_enter(&saved);
     enum engram_status status = engram_crew_start(&job);

@@ -1,6 +1,7 @@
 """Several processes on one job: the bytes of one process, whatever their number."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -80,6 +81,19 @@ def test_mistakes_are_said_once(t):
         said = [line for line in done.stderr.splitlines() if line.startswith("engram-batch:")]
         t.check(done.returncode == code and len(said) == 1,
                 f"{arguments}: {done.returncode}, not {code}: {done.stderr}")
+
+
+def test_the_least_memory_that_is_named_works(t):
+    mpi_binary(t)
+    two, _ = inputs(t)
+    arguments = ["--memory", "1M", two, t.path("out.h5")]
+    for code in (71, 0):
+        done = subprocess.run(ranks(t, 2, *arguments), env=ENVIRONMENT, text=True,
+                              capture_output=True, timeout=120, check=False)
+        t.check(done.returncode == code, f"{arguments}: {done.returncode}: {done.stderr}")
+        named = re.search(r"the smallest that works is --memory (\d+M)", done.stderr)
+        t.require(code == 0 or named, f"no memory is named: {done.stderr}")
+        arguments[1] = named[1] if named else arguments[1]
 
 
 def saved_some(t, job, out):
