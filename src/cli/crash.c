@@ -40,6 +40,7 @@ enum { CRASH_COUNT = sizeof CRASHES / sizeof CRASHES[0] };
 
 static struct engram_cli_messages *screen;
 static volatile sig_atomic_t ending;
+static volatile sig_atomic_t starting;
 static bool may_exit = true;
 
 /* The watchdog's, of every thread that reads: the last sign of life that it saw, and the thread's
@@ -108,6 +109,16 @@ __attribute__((noreturn)) static void tell_of_reading(const char *what, const ch
     say_and_end(&message, ENGRAM_ERR_DATA);
 }
 
+__attribute__((noreturn)) static void tell_of_start(const char *name)
+{
+    struct message message = {"", 0};
+
+    add(&message, "the HDF5 library crashed while it started (");
+    add(&message, name);
+    add(&message, "), as it does for want of memory; free some memory");
+    say_and_end(&message, ENGRAM_ERR_RESOURCE);
+}
+
 /* Nothing of ours ends by abort: the C library does, when it finds its memory overwritten. Anything
  * else can have many causes, our own mistakes among them. */
 __attribute__((noreturn)) static void tell_of_crash(int number, const char *name)
@@ -143,6 +154,9 @@ static void on_crash(int number)
     ending = 1;
     for (size_t i = 0; i < CRASH_COUNT; i++) {
         name = CRASHES[i].number == number ? CRASHES[i].name : name;
+    }
+    if (starting) {
+        tell_of_start(name);
     }
     if (now->file != NULL) {
         tell_of_reading("the HDF5 library crashed while reading it (", name,
@@ -279,6 +293,11 @@ void engram_cli_catch_crashes(struct engram_cli_messages *messages, double patie
         (void)install(CRASHES[i].number, on_crash, (int)SA_RESETHAND | SA_ONSTACK);
     }
     start_watchdog();
+}
+
+void engram_cli_starting(bool now)
+{
+    starting = now;
 }
 
 static void on_exit_of_a_library(void)

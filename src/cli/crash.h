@@ -7,6 +7,8 @@
 #ifndef ENGRAM_CLI_CRASH_H
 #define ENGRAM_CLI_CRASH_H
 
+#include <stdbool.h>
+
 #include "cli/messages.h"
 
 /* Seconds of processor time that one call may take at least. */
@@ -22,6 +24,9 @@
  * sanitizer reports more. Threads that read get a stack for the handlers. `messages` for the
  * progress bar; stays valid. `patience`: ENGRAM_CLI_PATIENCE, or less in tests. */
 void engram_cli_catch_crashes(struct engram_cli_messages *messages, double patience);
+
+/* Whether HDF5 is making itself ready: what it does without memory then is crash, which is 71. */
+void engram_cli_starting(bool now);
 
 /* A library may also end the process in good order, as OpenMP does when it gets no thread, and HDF5
  * in places where it gets no memory. Before engram_cli_may_exit that means: unfinished files are

@@ -96,7 +96,13 @@ static int run(int argc, char **argv)
     if (command != ENGRAM_CLI_JOB && engram_ranks_self() > 0) {
         return 0; /* one process is enough */
     }
-    engram_io_start();
+    engram_cli_starting(true);
+    if (!engram_io_start()) {
+        engram_cli_log(&messages, ENGRAM_LOG_ERROR,
+                       "the HDF5 library cannot start; free some memory");
+        return engram_status_exit_code(ENGRAM_ERR_RESOURCE);
+    }
+    engram_cli_starting(false);
     switch (command) {
     case ENGRAM_CLI_INSPECT:
         return engram_cli_inspect(&options);

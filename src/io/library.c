@@ -5,10 +5,11 @@
 
 #include "io/codec.h"
 
-void engram_io_start(void)
+bool engram_io_start(void)
 {
     /* Fails only when it was called before. */
     (void)H5dont_atexit();
+    return H5open() >= 0;
 }
 
 void engram_io_versions(char *text, size_t size)

@@ -71,6 +71,12 @@ static void segmentation_fault(void)
     (void)raise(SIGSEGV);
 }
 
+static void crash_at_the_start(void)
+{
+    engram_cli_starting(true);
+    (void)raise(SIGSEGV);
+}
+
 static void use_up_the_stack(volatile char *above)
 {
     volatile char here[4096];
@@ -192,6 +198,9 @@ static void test_crashes(void **state)
     assert_string_equal(ended.text, "engram-batch: internal error (division by zero, the last file "
                                     "read was in.h5); please report it\n");
     assert_int_equal(ended.code, 70);
+    ended = run(crash_at_the_start);
+    assert_non_null(strstr(ended.text, "batch: the HDF5 library crashed while it started (segm"));
+    assert_int_equal(ended.code, 71);
     ended = run(late_abortion);
     assert_non_null(strstr(ended.text, "batch: in.h5: memory was found overwritten (abort) after"));
     assert_int_equal(ended.code, 65);
