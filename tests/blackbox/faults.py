@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from support import ROOT, SANITIZER_MARKS, Skip, binary
+from support import ROOT, SANITIZER_MARKS, Skip, binary, is_sanitized
 
 DOCUMENTED = {0, 1, 64, 65, 66, 69, 70, 71, 73, 74, 75, 77}
 WORK_KEPT = {74, 75}
@@ -41,10 +41,6 @@ def h5_functions():
              if " U " in line}
     return sorted(n for n in names if re.match(r"H5[A-Z]", n) and not LEFT_ALONE.match(n)
                   and not n.endswith("_g"))
-
-
-def is_sanitized():
-    return any(mark in Path(binary()).read_bytes() for mark in (b"__asan_init", b"__tsan_init"))
 
 
 class Shim:

@@ -21,6 +21,18 @@ def binary():
     return str((ROOT / os.environ.get("ENGRAM_BATCH", "build/engram-batch")).resolve())
 
 
+def sanitizers(path=None):
+    """The sanitizers that the command, or another program or library, was built with."""
+    content = Path(path or binary()).read_bytes()
+    marks = ((b"__asan_init", "address"), (b"__tsan_init", "thread"), (b"__ubsan_", "undefined"))
+    return [name for mark, name in marks if mark in content]
+
+
+def is_sanitized(path=None):
+    """Whether it takes more memory and time than others, and sees to crashes itself."""
+    return bool({"address", "thread"}.intersection(sanitizers(path)))
+
+
 class Stop(Exception):
     """Ends a test; the reason is recorded already."""
 

@@ -7,8 +7,8 @@ import os
 
 import numpy as np
 
-from faults import Shim, Walk, h5_functions, is_sanitized
-from support import Skip
+from faults import Shim, Walk, h5_functions
+from support import Skip, is_sanitized
 
 WRITING = "pwrite,write,ftruncate,fallocate,fsync,rename,close"
 

@@ -11,7 +11,7 @@ import threading
 import numpy as np
 
 import oracle
-from support import Skip, binary, first_difference, kernel_sets, same_bits
+from support import Skip, binary, first_difference, is_sanitized, kernel_sets, same_bits
 
 DTYPES = ("f4", "f8", "f2", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 METRIC = {"cosine": 0, "ip": 1, "l2": 2, "sqeuclidean": 3, "l1": 4}
@@ -112,9 +112,7 @@ def library():
         path = os.path.join(os.path.dirname(binary()), "libengram.so")
         if not os.path.exists(path):
             raise Skip(f"no {path}")
-        with open(path, "rb") as f:
-            content = f.read()
-        if b"__asan_init" in content or b"__tsan_init" in content:
+        if is_sanitized(path):
             raise Skip("a sanitizer's library cannot be loaded by python")
         # A library that cannot be loaded must not take the runner with it.
         _library.append(ctypes.CDLL(path))

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from support import binary
+from support import binary, is_sanitized
 
 ROWS, DIM = 16000, 560  # 36 MB of float32: more than the smallest budgets leave room for
 
@@ -62,10 +62,6 @@ def smallest(t, source, *arguments):
     found = re.search(r"--memory (\d+)M", err)
     t.require(found, f"{arguments}: no smallest budget in {err!r}")
     return int(found.group(1))
-
-
-def is_sanitized():
-    return b"__asan_init" in content(binary()) or b"__tsan_init" in content(binary())
 
 
 def check_peak(t, label, peak, budget):

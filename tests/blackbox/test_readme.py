@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from support import ROOT, Skip, binary
+from support import ROOT, Skip, binary, sanitizers
 
 README = ROOT / "README.md"
 
@@ -56,10 +56,7 @@ def test_python_snippets_and_jobs(t):
 
 def sanitizer_flags(library):
     """What it takes to link with a library of a sanitizer's configuration."""
-    with open(library, "rb") as f:
-        content = f.read()
-    marks = ((b"__asan_init", "address"), (b"__ubsan_", "undefined"), (b"__tsan_init", "thread"))
-    found = [name for mark, name in marks if mark in content]
+    found = sanitizers(library)
     return ["-fsanitize=" + ",".join(found)] if found else []
 
 

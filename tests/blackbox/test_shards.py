@@ -10,7 +10,7 @@ import time
 import h5py
 import numpy as np
 
-from support import binary
+from support import binary, is_sanitized
 from test_memory import MEASURE
 
 GRAIN = 1024
@@ -443,7 +443,6 @@ def test_interrupted_merge(t):
 def test_memory_of_merge(t):
     base, queries = t.gaussian(9000, 3), t.gaussian(2500, 3)
     path = t.two_sets(base, queries)
-    sanitized = b"__asan_init" in content(binary()) or b"__tsan_init" in content(binary())
     for label, arguments in (
         ("dense", ["--all", "--metric=l2"]),
         ("compressed", ["--metric=l2", "-k", "2500", "--compress=1"]),
@@ -459,7 +458,7 @@ def test_memory_of_merge(t):
         )  # fmt: skip
         peak = int(done.stdout or 0) / 1024
         t.check(done.returncode == 0, f"{label}: {done}")
-        t.check(sanitized or peak <= int(found.group(1)), f"{label}: {peak} MiB, {found.group(1)}")
+        t.check(is_sanitized() or peak <= int(found.group(1)), f"{label}: {peak} MiB, {found.group(1)}")
         os.remove(t.path("joined.h5"))
 
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from support import ROOT, TIMEOUT_SECONDS, Skip, binary
+from support import ROOT, TIMEOUT_SECONDS, Skip, binary, is_sanitized
 
 LOOP = str(ROOT / "scripts/slurm/loop.sh")
 SLOWLY = ["--threads=1", "--isa=portable", "--filter=canonical", "--progress=none"]
@@ -33,9 +33,8 @@ def holds_work(checkpoint):
 
 
 def test_slices_give_the_same_bytes(t):
-    with open(binary(), "rb") as f:
-        if b"__asan_init" in f.read():
-            raise Skip("a unit of this build takes longer than a slice")
+    if is_sanitized():
+        raise Skip("a unit of this build takes longer than a slice")
     path = some_seconds_of_work(t)
     t.succeeds(path, t.path("whole.h5"))
     done = loop(t, "2", *SLOWLY, path, "sliced.h5")
