@@ -20,6 +20,7 @@
 #include "base/leftover.h"
 #include "base/reading.h"
 #include "cli/crash.h"
+#include "reference.h"
 
 struct ended {
     int code; /* negative: the signal */
@@ -288,7 +289,7 @@ static int remove_folder(void **state)
 
 int main(void)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if UNDER_ASAN || UNDER_TSAN
     /* A sanitizer keeps the signals to itself. */
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_scopes)};
     (void)test_crashes, (void)test_stack, (void)test_leftovers, (void)test_hangs;
