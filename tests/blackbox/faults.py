@@ -26,7 +26,7 @@ ONLY = os.environ.get("ENGRAM_FAULT_ONLY", "")
 ZERO = {"H5Tget_member_name", "H5Dget_storage_size"}
 LEFT_ALONE = re.compile(
     r"H5E|H5FD_|H5_|H5get_|H5open|H5is_|H5free|H5allocate|H5Iget_type|H5Tis_variable_str|H5Tequal|"
-    r"H5Tget_(class|size|order|norm|fields|precision|sign|ebias|strpad|nmembers|member_index|"
+    r"H5Tget_(class|size|order|offset|norm|fields|precision|sign|ebias|strpad|nmembers|member_index|"
     r"array_ndims|array_dims)")
 
 
