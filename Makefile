@@ -227,8 +227,9 @@ bench-library: $(BUILD)/libengram-bench.so
 flags_text := $(cc_version) $(CC) $(CFLAGS) $(cflags) $(harden) $(cflags_io) $(LDFLAGS) $(ldflags) $(pie) $(libs) $(libs_h5) \
               $(libdeflate_cflags) $(isa_avx2) $(isa_avx512)
 sources_text := $(core_src) $(h5_src) $(cli_src) $(bench_src)
-stamp = mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' >$@.new; \
-        if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+# (A name of its own: several makes may look at one folder.)
+stamp = mkdir -p $(@D); new=$@.$$$$; printf '%s\n' '$(subst ','\'',$(1))' >$$new; \
+        if cmp -s $$new $@; then rm $$new; else mv $$new $@; fi
 $(BUILD)/obj/flags: FORCE
 	@$(call stamp,$(flags_text))
 $(BUILD)/obj/sources: FORCE

@@ -1,7 +1,8 @@
-#!/bin/sh
-# make check: everything that is not a plain test. Each step is one line of output, with its log
-# below when it failed; steps that run tests count as their tests. The last line is the sum:
-# "N passed, N failed". Arguments: names of steps; only these run then.
+#!/bin/bash
+# make check: everything that is not a plain test. Two steps run at a time. Each is one line of output,
+# with its log below when it failed; steps that run tests count as their tests. The last line is the
+# sum: "N passed, N failed". Arguments: names of steps; only these run then. STEP_SECONDS: what a step
+# may take before it is ended.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,6 +12,8 @@ export WERROR=1
 root=build/check
 only=" $* "
 jobs=$(nproc 2>/dev/null || echo 2)
+lanes=$((jobs < 2 ? 1 : 2))
+limit=${STEP_SECONDS:-900}
 
 # shellcheck source=scripts/steps.sh
 . scripts/steps.sh

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # make soak: what takes hours and is not part of make check. Output as there: a line for each step, its
 # log below when it failed, and a sum. Arguments: names of steps; only these run then.
 set -eu
@@ -6,12 +6,14 @@ cd "$(dirname "$0")/.."
 
 root=build/soak
 only=" $* "
+lanes=1
+limit=$((12 * 3600))
 # shellcheck source=scripts/steps.sh
 . scripts/steps.sh
 
 # Kills and random jobs take several processes, too, where there are any.
-! command -v mpicc >/dev/null || make --no-print-directory MPI=1 all >"$root/mpi.log" 2>&1 || {
-    echo "MPI=1 does not build: see $root/mpi.log"
+! command -v mpicc >/dev/null || make --no-print-directory MPI=1 all >"$root/build.log" 2>&1 || {
+    echo "MPI=1 does not build: see $root/build.log"
 }
 python=$(scripts/find-python.sh)
 export OMP_WAIT_POLICY=passive
