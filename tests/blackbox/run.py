@@ -22,6 +22,8 @@ import traceback
 from pathlib import Path
 
 sys.dont_write_bytecode = True
+# Threads that wait give their core away, in commands and where the library is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 

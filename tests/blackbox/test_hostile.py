@@ -12,7 +12,7 @@ import numpy as np
 
 import hostile_check
 import hostile_files
-from support import SANITIZER_MARKS, Skip, binary, is_sanitized
+from support import SANITIZER_MARKS, Skip, is_sanitized
 from test_foreign import folder
 
 LONG = os.environ.get("ENGRAM_TEST_LONG", "0") not in ("", "0")
