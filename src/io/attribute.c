@@ -66,7 +66,8 @@ static htri_t open_single(hid_t object, const char *name, hid_t *attribute, hid_
     if (*type < 0 || *space < 0) {
         return -1;
     }
-    return H5Sget_simple_extent_npoints(*space) == 1;
+    hssize_t values = H5Sget_simple_extent_npoints(*space);
+    return values < 0 ? -1 : values == 1;
 }
 
 htri_t engram_h5_text_attribute(hid_t object, const char *name, char *text, size_t size)

@@ -183,11 +183,12 @@ static char *read_id(struct walk *walk, hid_t dataset, int *result)
     ENGRAM_H5_HANDLE hid_t attribute = H5Aopen(dataset, "original_id", H5P_DEFAULT);
     ENGRAM_H5_HANDLE hid_t type = attribute < 0 ? -1 : H5Aget_type(attribute);
     ENGRAM_H5_HANDLE hid_t space = attribute < 0 ? -1 : H5Aget_space(attribute);
-    if (type < 0 || space < 0) {
+    hssize_t values = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
+    if (type < 0 || values < 0) {
         *result = note_odd(walk, ODD_ID);
         return NULL;
     }
-    if (H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_npoints(space) != 1) {
+    if (H5Tget_class(type) != H5T_STRING || values != 1) {
         return NULL;
     }
     size_t size = H5Tget_size(type);

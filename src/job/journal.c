@@ -355,7 +355,10 @@ static enum engram_status acquire(struct engram_journal *journal, bool create, b
                                strerror(errno));
         }
         enum engram_lock lock = lock_patiently(journal->fd);
-        if (fstat(journal->fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+        if (fstat(journal->fd, &info) != 0) {
+            return engram_journal_failure(journal, "cannot be looked at");
+        }
+        if (!S_ISREG(info.st_mode)) {
             return refuse(journal, "is no regular file");
         }
         if (engram_file_is_planted(&info, journal->path)) {

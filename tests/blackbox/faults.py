@@ -19,6 +19,8 @@ LONG = os.environ.get("ENGRAM_TEST_LONG") == "1"
 # Of a long run: so many at once, and only commands with this in their name.
 JOBS = int(os.environ.get("ENGRAM_FAULT_JOBS", "3"))
 ONLY = os.environ.get("ENGRAM_FAULT_ONLY", "")
+# Of a short run: so many points of each walk, instead of few.
+MOST = int(os.environ.get("ENGRAM_FAULT_MOST", "0"))
 
 # HDF5 functions that say with 0, not with something negative, that they failed; and those that are
 # left alone: the error stack, versions, and what looks into a type that is in memory already, which
@@ -84,15 +86,17 @@ def sanitizer_first(path):
 
 
 class Walk:
-    """One command, whose folder is made anew for every run. `output`: what it writes, or None."""
+    """One command, whose folder is made anew for every run. `output`: what it writes, or None;
+    `more`: of the environment."""
 
-    def __init__(self, t, shim, name, arguments, files, output="out.h5"):
+    def __init__(self, t, shim, name, arguments, files, output="out.h5", more=None):
         self.t = t
         self.shim = shim
         self.name = name
         self.arguments = [str(a) for a in arguments]
         self.files = files
         self.output = output
+        self.more = more or {}
         self.points = 0
         self.want = None
         self.want_text = None
@@ -107,7 +111,7 @@ class Walk:
 
     def run(self, folder, calls=None, at=0, error=0, sticky=False, count=None):
         environment = dict(os.environ, OMP_NUM_THREADS="2", OMP_WAIT_POLICY="passive",
-                           **self.shim.environment)
+                           **self.shim.environment, **self.more)
         if calls is not None:
             environment.update(LD_PRELOAD=self.shim.preload, FAULT_CALLS=calls, FAULT_AT=str(at),
                                FAULT_ERRNO=str(error), FAULT_UNDER=str(folder),
@@ -163,7 +167,7 @@ class Walk:
             # Nor can HDF5 be told to be quiet before it is there.
             ours = [line for line in lines if line.startswith("engram-batch: ")
                     and not line.startswith("engram-batch: warning: ")]
-            starting = "initialise the HDF5" in done.stderr
+            starting = "the HDF5 library cannot start" in done.stderr
             if len(ours) != 1 or (len(lines) > 2 and not starting):
                 reasons.append(f"exit {done.returncode} and {len(lines)} lines")
         allowed = set(KEPT) if done.returncode in WORK_KEPT and self.output else set()
@@ -183,6 +187,7 @@ class Walk:
         if ONLY not in self.name:
             return None
         total = self.count(calls)
+        most = max(most, MOST)
         chosen = list(range(1, total + 1))
         if not LONG and total > most:
             chosen = sorted(self.t.random.choice(chosen, size=most, replace=False).tolist())
