@@ -315,7 +315,7 @@ $(BUILD)/tests/%: tests/unit/%.c $$(wildcard tests/unit/$$*.flags) $(cli_a) $(be
 # ---- fuzz targets: with SANITIZE=fuzzer-no-link,... (clang) for libFuzzer, else to replay files
 fuzz_shared := tests/fuzz/fuzz.c $(if $(filter fuzzer%,$(sanitize)),,tests/fuzz/replay.c)
 fuzz_h5 := tests/fuzz/h5_target.c tests/fuzz/image.c tests/fuzz/isolate.c
-$(patsubst %,$(BUILD)/fuzz/%,layout reader column result): $(fuzz_h5)
+$(patsubst %,$(BUILD)/fuzz/%,layout reader column result merge): $(fuzz_h5)
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(fuzz_shared) $(wildcard tests/fuzz/*.h) $(cli_a) $(h5_a) $(core_a) $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	$(call say,CC)

@@ -62,6 +62,8 @@ run() {
     found=$root/findings/$name
     log=$root/$name.log
     case $name in layout | reader | column) folder=h5 ;; *) folder=$name ;; esac
+    longest=32768
+    [ "$name" != merge ] || longest=131072 # two files
     mkdir -p "$corpus" "$found"
     before=$(find "$found" -type f | wc -l)
     set -- "$@" "$corpus" "$seeds/$folder"
@@ -72,7 +74,7 @@ run() {
     end=$((start + seconds))
     while left=$((end - $(date +%s))) && [ $left -gt 0 ]; do
         "$root/build/fuzz/$name" -max_total_time=$left -timeout=100 -report_slow_units=1000 -rss_limit_mb=0 \
-            -malloc_limit_mb=0 -max_len=32768 -print_final_stats=1 -artifact_prefix="$found/" \
+            -malloc_limit_mb=0 -max_len=$longest -print_final_stats=1 -artifact_prefix="$found/" \
             "$@" >>"$log" 2>&1 && break
         [ "$(find "$found" -type f | wc -l)" -lt $((before + 20)) ] || break
     done

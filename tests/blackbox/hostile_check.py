@@ -59,6 +59,7 @@ ONLY_H5PY = (
     "IndexError: tuple index out of range",  # a filter without them
     "Unspecified error in H5T",
     "data type '<i",
+    "UnicodeDecodeError",  # names of members
     "NumPy dtype descriptor requires",
 )
 

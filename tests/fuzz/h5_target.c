@@ -48,7 +48,9 @@ void fuzz_check_handles(void)
     FUZZ_CHECK(H5Fget_obj_count((hid_t)H5F_OBJ_ALL, kinds) <= 0);
 }
 
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+/* A target whose input is more than one file has its own. */
+__attribute__((weak)) size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                                                     unsigned seed)
 {
     return image_mutate(data, size, max_size, seed);
 }

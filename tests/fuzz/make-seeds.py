@@ -166,6 +166,45 @@ def write_results(folder, command):
     os.remove(base)
 
 
+def write_merges(folder, command):
+    """Both parts of a sharded job; with few queries the second part is empty."""
+    os.makedirs(folder, exist_ok=True)
+    base = os.path.join(folder, "input.h5")
+    out = os.path.join(folder, "out.h5")
+    with h5py.File(base, "w") as f:
+        f.create_dataset("x", data=values(7, 5) + np.eye(7, 5, dtype="f4"))
+        f.create_dataset("x_ids", data=["id%d" % i for i in range(7)], dtype=h5py.string_dtype())
+        f.create_dataset("kind", data=["a", "b", "a", "", "b", "a", "a"], dtype=h5py.string_dtype())
+        f.create_dataset("q", data=values(1030, 5))
+        f.create_dataset("q_kind", data=np.arange(1030) % 3)
+        f.create_dataset("y", data=values(1030, 2))
+    jobs = {
+        "knn": ["--base", "x", "-k", "3"],
+        "packed": ["--base", "x", "-k", "2", "--compress", "6", "--float64"],
+        "labels": ["--base", "x", "--labels", "kind"],
+        "pairs": ["--base", "x", "--queries", "q", "--max-distance", "0.7"],
+        "many": ["--base", "x", "--queries", "q", "-k", "1", "--compress", "1"],
+        "limited": ["--base", "x", "--queries", "q", "-k", "2", "--max-distance", "0.5"],
+        "dense": ["--base", "x", "--queries", "q", "--all", "--similarity"],
+        "pairwise": ["--base", "y", "--queries", "y", "--pairwise"],
+        "components": ["--base", "y", "--components", "--max-distance", "1e-7"],
+    }
+    for name, options in jobs.items():
+        parts = []
+        for shard in "1/2", "2/2":
+            subprocess.run(
+                [command, "-q", "--threads", "1", "--shard", shard, *options, base, out], check=True
+            )
+            parts.append(os.path.join(folder, "out.shard-%s-of-2.h5" % shard[0]))
+        subprocess.run([command, "merge", "-q", "--threads", "1", *parts, out], check=True)
+        data = [open(path, "rb").read() for path in [*parts, out]]
+        head = struct.pack("<III", 0, len(data[0]), zlib.crc32(data[2]))
+        for path in [*parts, out]:
+            os.remove(path)
+        put(folder, name, head + data[0] + data[1])
+    os.remove(base)
+
+
 def put(folder, name, data):
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, name), "wb") as f:
@@ -237,6 +276,17 @@ def write_checkpoints(folder):
         put(folder, "damage%d" % kind, plain + struct.pack("<BHBHH", kind, 4300, 0, 40, 999))
 
 
+def write_restarts(folder):
+    for kind in range(8):
+        for part in range(4):
+            put(folder, "%d-%d" % (kind, part), bytes([kind, part, 0, 0]))
+            put(folder, "%d-%d-repaired" % (kind, part), bytes([kind, part, 1, 0]))
+        for change in range(6):
+            for record in range(3):
+                what = struct.pack("<BBHBB", change, record, 9 * record, 0, 1)
+                put(folder, "%d-change%d%d" % (kind, change, record), bytes([kind, 2, 1, 0]) + what)
+
+
 def write_partials(folder):
     def partial(counts, hits, metric=2, k=3):
         words = [0x4C41495452415045, 1, metric, 1024, len(counts), k, *counts]
@@ -255,11 +305,13 @@ def main():
     write_h5(os.path.join(folder, "h5"))
     if len(sys.argv) > 2:
         write_results(os.path.join(folder, "result"), os.path.abspath(sys.argv[2]))
+        write_merges(os.path.join(folder, "merge"), os.path.abspath(sys.argv[2]))
     write_options(os.path.join(folder, "options"))
     write_text(os.path.join(folder, "text"))
     write_codec(os.path.join(folder, "codec"))
     write_checkpoints(os.path.join(folder, "checkpoint"))
     write_partials(os.path.join(folder, "partial"))
+    write_restarts(os.path.join(folder, "restart"))
 
 
 if __name__ == "__main__":
