@@ -11,9 +11,12 @@
  * from their final place. */
 #define SETTLED 64
 
-/* One panel in so many is looked at first: a sample from which the collector learns limits. With
+/* A sample of panels, from which the collector learns limits, is looked at first: of every
+ * SAMPLE_PERIOD panels the first, then those that make it SAMPLE_GROWTH times as large, and so on.
+ * Each level is scanned with the limits that the one before taught, and teaches tighter ones. With
  * fewer panels than SAMPLE_PANELS_MIN a sample tells too little. */
-#define SAMPLE_STRIDE 32
+#define SAMPLE_PERIOD 64
+#define SAMPLE_GROWTH 4
 #define SAMPLE_PANELS_MIN 128
 
 /* A filtered scan under way. */
@@ -100,23 +103,36 @@ static enum engram_status scan_run(struct engram_block *b, struct scan *scan, si
     return ENGRAM_OK;
 }
 
-/* Every SAMPLE_STRIDE-th panel, then what the collector makes of it, then the rest. Single panels
- * all over the segment, because sets are often ordered (by frequency, by class). */
+/* Panels [from, to) of every SAMPLE_PERIOD. They lie all over the segment, because sets are often
+ * ordered (by frequency, by class). */
+static enum engram_status scan_level(struct engram_block *b, struct scan *scan, size_t from,
+                                     size_t to, size_t step)
+{
+    enum engram_status status = ENGRAM_OK;
+    for (size_t p = scan->begin; p + from < scan->end && status == ENGRAM_OK; p += SAMPLE_PERIOD) {
+        size_t last = scan->end - p < to ? scan->end : p + to;
+        status = scan_run(b, scan, p + from, last, step, p + SAMPLE_PERIOD + from);
+    }
+    return status;
+}
+
+/* Samples that grow, as long as the collector has a use for another; then the rest. */
 static enum engram_status scan_sampled(struct engram_block *b, struct scan *scan)
 {
     const struct engram_collector_ops *ops = b->context->collector->ops;
     enum engram_status status = ENGRAM_OK;
-    for (size_t p = scan->begin; p < scan->end && status == ENGRAM_OK; p += SAMPLE_STRIDE) {
-        status = scan_run(b, scan, p, p + 1, 1, p + SAMPLE_STRIDE);
-    }
-    (void)engram_block_score_waiting(b);
-    ops->sampled(b->collected, b->limit);
-    engram_block_start_pass(b);
-    for (size_t p = scan->begin; p < scan->end && status == ENGRAM_OK; p += SAMPLE_STRIDE) {
-        size_t last = p + SAMPLE_STRIDE < scan->end ? p + SAMPLE_STRIDE : scan->end;
-        status = scan_run(b, scan, p + 1, last, scan->most, last + 1);
-    }
-    return status;
+    size_t from = 0;
+    size_t to = 1;
+    do {
+        status = scan_level(b, scan, from, to, from == 0 ? 1 : scan->most);
+        (void)engram_block_score_waiting(b);
+        ops->sampled(b->collected, b->limit);
+        engram_block_start_pass(b);
+        from = to;
+        to *= SAMPLE_GROWTH;
+    } while (status == ENGRAM_OK && to < SAMPLE_PERIOD &&
+             ops->sample(b->collected, (double)to / SAMPLE_PERIOD));
+    return status == ENGRAM_OK ? scan_level(b, scan, from, SAMPLE_PERIOD, scan->most) : status;
 }
 
 /* One filtered scan. Without a sample, steps start with a single panel, because until there are
@@ -133,7 +149,7 @@ static enum engram_status scan_filtered(struct engram_block *b, bool may_sample)
     scan.end = (size_t)((b->item->last_row + scan.width - 1) / scan.width);
     size_t panels = scan.end > scan.begin ? scan.end - scan.begin : 0;
     if (may_sample && panels >= SAMPLE_PANELS_MIN &&
-        collector->ops->sample(b->collected, 1.0 / SAMPLE_STRIDE)) {
+        collector->ops->sample(b->collected, 1.0 / SAMPLE_PERIOD)) {
         return scan_sampled(b, &scan);
     }
     return scan_run(b, &scan, scan.begin, scan.end, 1, scan.end);

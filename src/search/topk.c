@@ -162,7 +162,7 @@ static bool topk_sample(void *opaque, double share)
     struct topk_state *state = opaque;
     const struct engram_topk *topk = state->topk;
     double expected = (double)topk->keep * share;
-    double keep = expected + GUESS_SIGMAS * sqrt(expected) + GUESS_EXTRA;
+    double keep = expected + GUESS_SIGMAS * sqrt(expected * (1 - share)) + GUESS_EXTRA;
     uint64_t trials = __atomic_load_n(&topk->luck->trials, __ATOMIC_RELAXED);
     uint64_t misses = __atomic_load_n(&topk->luck->misses, __ATOMIC_RELAXED);
 
