@@ -228,13 +228,19 @@ INLINE unsigned survivors(__m256 left, __m256 right, __m256 threshold)
     return low | high << 8;
 }
 
-/* Lists the survivors of one panel. */
+/* Lists the survivors of one panel. Whether a query has any is anybody's guess, so the first is
+ * written in any case and then counted or not; that it has a second is rare. There is room: a query
+ * without survivors leaves places free. */
 static size_t emit(const unsigned *masks, size_t queries, unsigned live, uint32_t first_query,
                    uint32_t first_row, struct engram_candidate *out)
 {
     size_t found = 0;
     for (size_t q = 0; q < queries; q++) {
-        for (unsigned left = masks[q] & live; left != 0; left &= left - 1) {
+        unsigned left = masks[q] & live;
+        out[found].query = first_query + (uint32_t)q;
+        out[found].row = first_row + (uint32_t)__builtin_ctz(left | 1U << 31);
+        found += left != 0;
+        for (left &= left - 1; left != 0; left &= left - 1) {
             out[found].query = first_query + (uint32_t)q;
             out[found].row = first_row + (uint32_t)__builtin_ctz(left);
             found++;
