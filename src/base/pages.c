@@ -2,6 +2,8 @@
 #include "base/pages.h"
 
 #include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -38,6 +40,19 @@ void *engram_pages_alloc(size_t size)
     }
 #endif
     return pages;
+}
+
+void *engram_large_malloc(size_t size)
+{
+    char *memory = malloc(size > 0 ? size : 1);
+#ifdef MADV_HUGEPAGE
+    const size_t grain = page_rounded(0);
+    if (memory != NULL && size >= HUGE_FROM) {
+        size_t skip = (grain - (uintptr_t)memory % grain) % grain; /* whole pages only */
+        (void)madvise(memory + skip, (size - skip) / grain * grain, MADV_HUGEPAGE);
+    }
+#endif
+    return memory;
 }
 
 void engram_pages_shrink(void *pages, size_t size, size_t smaller)

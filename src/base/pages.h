@@ -14,4 +14,8 @@ void engram_pages_shrink(void *pages, size_t size, size_t smaller);
 /* `size` must be the size given to engram_pages_alloc; NULL is allowed. */
 void engram_pages_free(void *pages, size_t size);
 
+/* Memory as malloc gives it, for realloc and free; huge pages advised when large. Size 0 gives some
+ * byte. */
+void *engram_large_malloc(size_t size);
+
 #endif

@@ -6,7 +6,11 @@
 #include "base/log.h"
 #include "base/size.h"
 #include "search/filter.h"
+#include "search/team.h"
 #include "search/unit.h"
+
+/* Outputs of fewer answers than this are not worth a team. */
+#define FILL_ALONE ((int64_t)1 << 15)
 
 /* Checks what the two searches share and makes the internal request. */
 static enum engram_status begin(const struct engram_prepared *prepared,
@@ -98,6 +102,28 @@ static void fill_row(const struct engram_partial *found, int64_t q, int64_t k, i
     }
 }
 
+/* All of the outputs; by a team where they are large and the search had one. */
+static void fill_rows(const struct engram_partial *found, int64_t rows,
+                      const struct engram_request *request, int64_t *neighbors, double *distances,
+                      int32_t *counts)
+{
+    int team = 1;
+    if (found->hits != NULL && rows * request->k >= FILL_ALONE &&
+        engram_team_size(request->threads, &request->log, &team) != ENGRAM_OK) {
+        team = 1;
+    }
+#pragma omp parallel num_threads(team) if (team > 1)
+    {
+        fenv_t saved;
+        engram_fp_enter(&saved); /* keys may be denormal */
+#pragma omp for schedule(static)
+        for (int64_t q = 0; q < rows; q++) {
+            fill_row(found, q, request->k, neighbors, distances, counts);
+        }
+        engram_fp_leave(&saved);
+    }
+}
+
 enum engram_status engram_search_knn(const struct engram_prepared *prepared,
                                      const struct engram_set *queries,
                                      const struct engram_search_options *options,
@@ -119,13 +145,8 @@ enum engram_status engram_search_knn(const struct engram_prepared *prepared,
         return engram_fail(&options->log, ENGRAM_ERR_USAGE, "k or the outputs are out of range");
     }
     status = search(prepared, &rows, &request, &found, stats);
-    if (status == ENGRAM_OK || status == ENGRAM_ERR_RESOURCE) {
-        fenv_t saved;
-        engram_fp_enter(&saved); /* keys may be denormal */
-        for (int64_t q = 0; neighbors != NULL && q < rows.set.rows; q++) {
-            fill_row(&found, q, options->k, neighbors, distances, counts);
-        }
-        engram_fp_leave(&saved);
+    if (neighbors != NULL && (status == ENGRAM_OK || status == ENGRAM_ERR_RESOURCE)) {
+        fill_rows(&found, rows.set.rows, &request, neighbors, distances, counts);
     }
     engram_partial_free(&found);
     return status;

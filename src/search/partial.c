@@ -7,7 +7,24 @@
 #include "base/endian.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/pages.h"
 #include "base/size.h"
+
+enum engram_status engram_partial_adopt(enum engram_metric metric, int64_t first_query,
+                                        int64_t queries, int64_t k, struct engram_hit *hits,
+                                        const struct engram_log *log,
+                                        struct engram_partial *partial)
+{
+    *partial = (struct engram_partial){
+        .metric = metric, .first_query = first_query, .queries = queries, .k = k, .hits = hits};
+    partial->indptr = hits == NULL ? NULL : calloc((size_t)queries + 1, sizeof *partial->indptr);
+    if (partial->indptr == NULL) {
+        engram_partial_free(partial);
+        return engram_fail(log, ENGRAM_ERR_RESOURCE,
+                           "not enough memory for the answers of %lld queries", (long long)queries);
+    }
+    return ENGRAM_OK;
+}
 
 enum engram_status engram_partial_create(enum engram_metric metric, int64_t first_query,
                                          int64_t queries, int64_t k, int64_t hit_count,
@@ -15,19 +32,11 @@ enum engram_status engram_partial_create(enum engram_metric metric, int64_t firs
                                          struct engram_partial *partial)
 {
     size_t bytes;
-    *partial = (struct engram_partial){
-        .metric = metric, .first_query = first_query, .queries = queries, .k = k};
-    if (engram_size_mul((size_t)hit_count, sizeof(struct engram_hit), &bytes)) {
-        partial->indptr = calloc((size_t)queries + 1, sizeof *partial->indptr);
-        partial->hits = malloc(bytes > 0 ? bytes : 1);
+    struct engram_hit *hits = NULL;
+    if (engram_size_mul((size_t)hit_count, sizeof *hits, &bytes)) {
+        hits = engram_large_malloc(bytes);
     }
-    if (partial->indptr == NULL || partial->hits == NULL) {
-        engram_partial_free(partial);
-        return engram_fail(log, ENGRAM_ERR_RESOURCE,
-                           "not enough memory for the %lld answers of %lld queries",
-                           (long long)hit_count, (long long)queries);
-    }
-    return ENGRAM_OK;
+    return engram_partial_adopt(metric, first_query, queries, k, hits, log, partial);
 }
 
 void engram_partial_free(struct engram_partial *partial)

@@ -28,6 +28,13 @@ enum engram_status engram_partial_create(enum engram_metric metric, int64_t firs
                                          const struct engram_log *log,
                                          struct engram_partial *partial);
 
+/* A partial of `hits`, from malloc, which become its own, on failure too (RESOURCE; NULL is one);
+ * a zeroed indptr. */
+enum engram_status engram_partial_adopt(enum engram_metric metric, int64_t first_query,
+                                        int64_t queries, int64_t k, struct engram_hit *hits,
+                                        const struct engram_log *log,
+                                        struct engram_partial *partial);
+
 /* Zeroes `*partial`; one that is all zero is allowed. */
 void engram_partial_free(struct engram_partial *partial);
 

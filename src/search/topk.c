@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/pages.h"
 #include "base/size.h"
 #include "search/collector.h"
 
@@ -26,6 +27,9 @@
 /* Guessing ends when more than one query in GUESS_MISSES_MAX had to be scanned again. */
 #define GUESS_MISSES_MAX 20
 #define GUESS_TRIALS_MIN 100
+
+/* Lists of fewer answers than this are not worth a team. */
+#define GATHER_ALONE ((size_t)1 << 14)
 
 struct engram_topk_luck {
     uint64_t trials; /* atomic, both */
@@ -81,7 +85,7 @@ static enum engram_status topk_open(struct engram_collector *collector)
     topk->counts = calloc(lists + 1, sizeof *topk->counts);
     topk->slots = slots > (size_t)-1 / sizeof *topk->slots - 1
                       ? NULL
-                      : malloc((slots + 1) * sizeof *topk->slots);
+                      : engram_large_malloc((slots + 1) * sizeof *topk->slots);
     topk->luck = calloc(1, sizeof *topk->luck);
     if (topk->counts == NULL || topk->slots == NULL || topk->luck == NULL) {
         return engram_fail(&collector->request->log, ENGRAM_ERR_RESOURCE,
@@ -275,12 +279,13 @@ static bool topk_wants(const struct engram_collector *collector, struct engram_i
     return true;
 }
 
-/* Brings the lists of all segments of a query together, in place; returns how many stay. */
-static size_t gather_query(const struct engram_topk *topk, int64_t query)
+/* Brings the lists of all segments of a query together, in place; counts[] of its first segment
+ * becomes that of all. */
+static void gather_query(const struct engram_topk *topk, int64_t query)
 {
     size_t segments = (size_t)topk->common.tiling.segments;
     struct engram_hit *slots = topk->slots + (size_t)query * segments * topk->keep;
-    const uint32_t *counts = topk->counts + (size_t)query * segments;
+    uint32_t *counts = topk->counts + (size_t)query * segments;
     size_t total = counts[0];
     for (size_t s = 1; s < segments; s++) {
         if (counts[s] > 0) {
@@ -288,35 +293,55 @@ static size_t gather_query(const struct engram_topk *topk, int64_t query)
         }
         total += counts[s];
     }
-    if (segments > 1) {
-        engram_hits_sort(slots, total, topk->common.order);
-    }
-    return total < topk->keep ? total : topk->keep;
+    engram_hits_sort(slots, total, topk->common.order);
+    counts[0] = (uint32_t)(total < topk->keep ? total : topk->keep);
 }
 
+static void gather_segments(const struct engram_topk *topk)
+{
+    const struct engram_collector *collector = &topk->common;
+    const size_t slots = (size_t)collector->queries * (size_t)collector->tiling.segments;
+    const int team = slots * topk->keep < GATHER_ALONE ? 1 : collector->threads;
+#pragma omp parallel num_threads(team) if (team > 1)
+    {
+        fenv_t saved;
+        engram_fp_enter(&saved);
+#pragma omp for schedule(static)
+        for (int64_t q = 0; q < collector->queries; q++) {
+            gather_query(topk, q);
+        }
+        engram_fp_leave(&saved);
+    }
+}
+
+/* The lists move together, where there are gaps, and the slots become the partial's. */
 static enum engram_status topk_gather(struct engram_collector *collector,
                                       struct engram_partial *out)
 {
     struct engram_topk *topk = (struct engram_topk *)collector;
-    size_t segments = (size_t)collector->tiling.segments;
-    int64_t most = 0;
-    for (int64_t q = 0; q < collector->queries; q++) {
-        size_t found = 0;
-        for (size_t s = 0; s < segments; s++) {
-            found += topk->counts[(size_t)q * segments + s];
-        }
-        most += (int64_t)(found < topk->keep ? found : topk->keep);
+    const size_t segments = (size_t)collector->tiling.segments;
+    struct engram_hit *slots = topk->slots;
+    size_t used = 0;
+
+    if (segments > 1) {
+        gather_segments(topk);
     }
-    enum engram_status status = engram_partial_create(
-        collector->request->metric, collector->first_query, collector->queries,
-        collector->request->k, most, &collector->request->log, out);
+    topk->slots = NULL;
+    enum engram_status status =
+        engram_partial_adopt(collector->request->metric, collector->first_query, collector->queries,
+                             collector->request->k, slots, &collector->request->log, out);
     for (int64_t q = 0; status == ENGRAM_OK && q < collector->queries; q++) {
-        size_t count = segments == 0 ? 0 : gather_query(topk, q);
-        if (count > 0) {
-            memcpy(out->hits + out->indptr[q], topk->slots + (size_t)q * segments * topk->keep,
-                   count * sizeof *out->hits);
+        const size_t list = (size_t)q * segments;
+        const size_t count = segments == 0 ? 0 : topk->counts[list];
+        if (count > 0 && used != list * topk->keep) {
+            memmove(slots + used, slots + list * topk->keep, count * sizeof *slots);
         }
-        out->indptr[q + 1] = out->indptr[q] + (int64_t)count;
+        used += count;
+        out->indptr[q + 1] = (int64_t)used;
+    }
+    if (status == ENGRAM_OK && used < (size_t)collector->queries * segments * topk->keep) {
+        struct engram_hit *fewer = realloc(slots, (used + 1) * sizeof *slots);
+        out->hits = fewer != NULL ? fewer : slots;
     }
     return status;
 }
