@@ -5,9 +5,11 @@
 /* Below this, insertion sort wins over another partition. */
 #define SMALL 16
 
-/* From so many on hits are first spread over buckets, at most this many of them. */
+/* From so many on hits are first spread over buckets: so many a hit, because keys crowd where the
+ * list ends, but at most this many. */
 #define SPREAD_FROM 64
-#define BUCKETS_MAX 1024
+#define BUCKETS_EACH 4
+#define BUCKETS_MAX 4096
 
 static inline void swap(struct engram_hit *a, struct engram_hit *b)
 {
@@ -160,7 +162,7 @@ static bool spread_out(struct spread *spread, const struct engram_hit *hits, siz
     }
     spread->order = order;
     spread->low = low;
-    spread->buckets = count < BUCKETS_MAX ? count : BUCKETS_MAX;
+    spread->buckets = count * BUCKETS_EACH < BUCKETS_MAX ? count * BUCKETS_EACH : BUCKETS_MAX;
     spread->scale = (double)(spread->buckets - 1) / (high - low);
     /* Equal keys, differences that overflow, or quotients that do. */
     if (!(spread->scale > 0 && spread->scale <= 0x1p1000 && high - low <= 0x1p1000)) {
@@ -231,34 +233,70 @@ void engram_hits_select(struct engram_hit *hits, size_t count, size_t keep,
     quick_select(hits + below, left - below, keep - below, order);
 }
 
-void engram_hits_sort_to(const struct engram_hit *hits, size_t count, struct engram_order order,
-                         struct engram_hit *out)
+/* The first bucket with which there are `keep` hits; counts[] up to it become where each begins. */
+static size_t place_buckets(struct spread *spread, size_t keep)
 {
-    struct spread spread;
-    if (!spread_out(&spread, hits, count, order)) {
-        if (count > 0) {
-            memcpy(out, hits, count * sizeof *out);
-        }
-        engram_hits_sort(out, count, order);
-        return;
-    }
     uint32_t first = 0;
-    for (size_t b = 0; b < spread.buckets; b++) {
-        uint32_t next = first + spread.counts[b];
-        spread.counts[b] = first;
+    size_t b = 0;
+    for (; first + spread->counts[b] < keep; b++) {
+        uint32_t next = first + spread->counts[b];
+        spread->counts[b] = first;
         first = next;
     }
-    for (size_t i = 0; i < count; i++) {
-        out[spread.counts[bucket_of(&spread, &hits[i])]++] = hits[i];
-    }
-    /* Now counts[] is where each bucket ends. */
-    first = 0;
-    for (size_t b = 0; b < spread.buckets; b++) {
-        size_t size = spread.counts[b] - first;
+    spread->counts[b] = first;
+    return b;
+}
+
+/* Sorts what lies in order of buckets; counts[] is where each of buckets [0, end) ends. */
+static void sort_buckets(const struct spread *spread, size_t end, struct engram_hit *hits,
+                         size_t count)
+{
+    uint32_t first = 0;
+    for (size_t b = 0; b < end; b++) {
+        size_t size = spread->counts[b] - first;
         if (size > SMALL) {
-            quick_sort(out + first, size, order, patience_for(size));
+            quick_sort(hits + first, size, spread->order, patience_for(size));
         }
-        first = spread.counts[b];
+        first = spread->counts[b];
     }
-    insertion_sort(out, count, order);
+    insertion_sort(hits, count, spread->order);
+}
+
+size_t engram_hits_best_to(struct engram_hit *hits, size_t count, size_t keep,
+                           struct engram_order order, struct engram_hit *out)
+{
+    struct spread spread;
+    keep = keep < count ? keep : count;
+    if (keep == 0) {
+        return 0;
+    }
+    if (!spread_out(&spread, hits, count, order)) {
+        quick_select(hits, count, keep, order);
+        memcpy(out, hits, keep * sizeof *out);
+        engram_hits_sort(out, keep, order);
+        return keep;
+    }
+    const size_t last = place_buckets(&spread, keep);
+    const size_t below = spread.counts[last]; /* hits that stay whatever the last bucket holds */
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct engram_hit hit = hits[i];
+        hits[left] = hit;
+        left += bucket_of(&spread, &hit) <= last;
+    }
+    size_t edge = 0; /* hits of the last bucket; they gather in front */
+    for (size_t i = 0; i < left; i++) {
+        struct engram_hit hit = hits[i];
+        size_t bucket = bucket_of(&spread, &hit);
+        if (bucket == last) {
+            hits[edge++] = hit;
+        } else {
+            out[spread.counts[bucket]++] = hit;
+        }
+    }
+    quick_select(hits, edge, keep - below, order);
+    memcpy(out + below, hits, (keep - below) * sizeof *out);
+    spread.counts[last] = (uint32_t)keep;
+    sort_buckets(&spread, last + 1, out, keep);
+    return keep;
 }

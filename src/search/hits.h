@@ -36,8 +36,10 @@ void engram_hits_select(struct engram_hit *hits, size_t count, size_t keep,
 /* Sorts hits of one query, best first. In place, no allocation (qsort may allocate). */
 void engram_hits_sort(struct engram_hit *hits, size_t count, struct engram_order order);
 
-/* The same into `out`, which does not overlap; faster for many hits. Keys are finite. */
-void engram_hits_sort_to(const struct engram_hit *hits, size_t count, struct engram_order order,
-                         struct engram_hit *out);
+/* The `keep` best of hits[0, count) of one query into `out`, which does not overlap, best first;
+ * how many these are. hits[] is overwritten. Faster than the two above for many hits. Keys are
+ * finite. */
+size_t engram_hits_best_to(struct engram_hit *hits, size_t count, size_t keep,
+                           struct engram_order order, struct engram_hit *out);
 
 #endif

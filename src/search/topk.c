@@ -13,15 +13,22 @@
  * is: with room for c k answers about k (c - 1) ln(n / k) / ln(c) are scored. */
 #define SLACK_MIN 8
 
-/* Guessing limits. Of a sample of s rows out of n the answers' share is about r = k s / n; the
- * r-th best of the sample, with a margin of GUESS_SIGMAS standard deviations of that number and
- * GUESS_EXTRA, is a limit that nearly always lets at least k answers pass, and few more. The
- * sample itself has to keep r answers a query instead of k. A guess is proven in the end: if k
- * answers below it were found, nothing else can be one. Otherwise the query is scanned again, its
- * whole strip with it, and the base comes from memory for that strip alone: with GUESS_EXTRA 2 that
- * is to be expected of one query in 250 at k = 10, and took 6 % of a search by the float32 filter.
- */
-#define GUESS_SIGMAS 3
+/* The same of a sample, where limits are far off at first and each new one is worth much. */
+#define SAMPLE_SLACK_MIN 2
+
+/* Guessing limits. Of a sample of a share s of the rows the answers' part is about r = k s rows; the
+ * r-th best of the sample, with a margin of GUESS_SIGMAS standard deviations sqrt(k s (1 - s)) of
+ * that number and GUESS_EXTRA, is a limit that nearly always lets at least k answers pass, and few
+ * more: about r / s of all rows. The sample itself has to keep r answers a query instead of k.
+ * Larger samples follow, that hold the ones before, and their guesses are tighter.
+ *
+ * A guess is proven in the end: if k answers below it were found, nothing else can be one.
+ * Otherwise the query is scanned again, its whole strip with it, and the base comes from memory for
+ * that strip alone, which costs about as much as scoring 70,000 pairs. So the margin is right when
+ * one more in r lowers the chance of that by 1 / (70,000 s): about one query in 10,000 is expected
+ * to be scanned again. (Of a time when it was one in 250 this took 6 % of a search by the float32
+ * filter.) */
+#define GUESS_SIGMAS 3.5
 #define GUESS_EXTRA 3
 
 /* Guessing ends when more than one query in GUESS_MISSES_MAX had to be scanned again. */
@@ -175,12 +182,12 @@ static bool topk_sample(void *opaque, double share)
         return false;
     }
     state->keep = (size_t)keep;
-    state->room = state->keep + state->keep / 2 + SLACK_MIN;
+    state->room = state->keep + state->keep / 2 + SAMPLE_SLACK_MIN;
     if (state->room > topk->capacity) {
-        state->room = topk->capacity;
+        state->room = topk->capacity; /* more than all that is kept */
     }
     state->guessed = true;
-    return state->room > state->keep;
+    return true;
 }
 
 static void topk_sampled(void *opaque, double *limit)
@@ -198,30 +205,28 @@ static void topk_sampled(void *opaque, double *limit)
     state->room = state->topk->capacity;
 }
 
-static void store(const struct topk_state *state, size_t q)
+/* Sorts the answers of query q into its slots. False: these may not be all, its limit was guessed
+ * too tight. */
+static bool store(const struct topk_state *state, size_t q)
 {
     const struct engram_topk *topk = state->topk;
     const struct engram_collector *common = &topk->common;
     struct engram_hit *buffer = state->buffers + q * topk->capacity;
-    size_t used = state->used[q];
     size_t list =
         (size_t)(state->item->first_query + (int64_t)q) * (size_t)common->tiling.segments +
         (size_t)state->item->segment;
 
     struct engram_hit *slots = topk->slots + list * topk->keep;
-    engram_hits_sort_to(buffer, used, common->order, slots);
-    for (size_t i = 0; i < used; i++) {
+    size_t kept = engram_hits_best_to(buffer, state->used[q], topk->keep, common->order, slots);
+    for (size_t i = 0; i < kept; i++) {
         slots[i].tag += common->base_first_row;
     }
-    topk->counts[list] = (uint32_t)used;
-}
-
-/* Whether the guess for query q, if there was one, let all answers pass: k answers strictly below
- * it were found. (Of rows exactly at the guess the sample may have dropped some.) */
-static bool guess_holds(const struct topk_state *state, size_t q, double worst)
-{
+    topk->counts[list] = (uint32_t)kept;
+    /* Whether the guess, if there was one, let all answers pass: k answers strictly below it were
+     * found. (Of rows exactly at the guess the sample may have dropped some.) */
     return state->guess[q] == INFINITY ||
-           (state->used[q] >= state->topk->keep && worst < state->guess[q]);
+           (kept == topk->keep &&
+            engram_key(common->order, slots[kept - 1].score) < state->guess[q]);
 }
 
 static bool topk_finish(void *opaque, double *limit)
@@ -230,23 +235,16 @@ static bool topk_finish(void *opaque, double *limit)
     const struct engram_topk *topk = state->topk;
     uint64_t misses = 0;
     for (size_t q = 0; q < state->item->queries; q++) {
-        double worst = -INFINITY;
         limit[q] = -INFINITY; /* nothing more of this query */
-        if (state->done[q]) {
-            continue;
+        if (!state->done[q]) {
+            state->done[q] = store(state, q);
         }
-        if (state->used[q] >= topk->keep) {
-            worst = keep_best(state, q, topk->keep);
+        if (!state->done[q]) {
+            misses++;
+            state->used[q] = 0;
+            state->guess[q] = INFINITY;
+            limit[q] = engram_known_limit(&topk->common, state->item->first_query + (int64_t)q);
         }
-        if (guess_holds(state, q, worst)) {
-            store(state, q);
-            state->done[q] = true;
-            continue;
-        }
-        misses++;
-        state->used[q] = 0;
-        state->guess[q] = INFINITY;
-        limit[q] = engram_known_limit(&topk->common, state->item->first_query + (int64_t)q);
     }
     if (state->guessed) {
         (void)__atomic_fetch_add(&topk->luck->trials, state->item->queries, __ATOMIC_RELAXED);

@@ -106,7 +106,6 @@ static void test_sort(void **state)
     (void)state;
     static struct engram_hit hits[COUNT_MAX + 2];
     static struct engram_hit expected[COUNT_MAX];
-    static struct engram_hit out[COUNT_MAX + 1];
     for (size_t count = 0; count <= COUNT_MAX; count = next_size(count)) {
         for (int shape = 0; shape < SHAPES; shape++) {
             sorted_by = ORDERS[random_below(3)];
@@ -114,10 +113,6 @@ static void test_sort(void **state)
             make(hits + 1, count, (enum shape)shape);
             memcpy(expected, hits + 1, count * sizeof *hits);
             qsort(expected, count, sizeof *expected, compare);
-            out[count].tag = -7;
-            engram_hits_sort_to(hits + 1, count, engram_metric_order(sorted_by), out);
-            assert_true(equal(out, expected, count));
-            assert_true(out[count].tag == -7);
             engram_hits_sort(hits + 1, count, engram_metric_order(sorted_by));
             assert_true(equal(hits + 1, expected, count));
             assert_true(hits[0].tag == -7 && hits[count + 1].tag == -7);
@@ -128,10 +123,18 @@ static void test_sort(void **state)
 static void check_select(struct engram_hit *hits, struct engram_hit *expected, size_t count,
                          size_t keep)
 {
-    memcpy(expected, hits, count * sizeof *hits);
-    qsort(expected, count, sizeof *expected, compare);
-    engram_hits_select(hits, count, keep, engram_metric_order(sorted_by));
+    static struct engram_hit copy[COUNT_MAX];
+    static struct engram_hit out[COUNT_MAX + 1];
     size_t first = keep < count ? keep : count;
+    memcpy(expected, hits, count * sizeof *hits);
+    memcpy(copy, hits, count * sizeof *hits);
+    qsort(expected, count, sizeof *expected, compare);
+    out[first].tag = -7;
+    assert_int_equal(engram_hits_best_to(copy, count, keep, engram_metric_order(sorted_by), out),
+                     first);
+    assert_true(equal(out, expected, first));
+    assert_true(out[first].tag == -7);
+    engram_hits_select(hits, count, keep, engram_metric_order(sorted_by));
     qsort(hits, first, sizeof *hits, compare);
     assert_true(equal(hits, expected, first));
 }
@@ -197,10 +200,13 @@ static void test_large(void **state)
         engram_hits_select(hits, BIG, BIG / 3, engram_metric_order(sorted_by));
         engram_hits_sort(hits, BIG / 3, engram_metric_order(sorted_by));
         assert_true(equal(hits, expected, BIG / 3));
-        engram_hits_sort_to(all, BIG, engram_metric_order(sorted_by), hits);
+        memcpy(hits, all, BIG * sizeof *hits);
+        engram_hits_sort(hits, BIG, engram_metric_order(sorted_by));
         assert_true(equal(hits, expected, BIG));
-        engram_hits_sort(all, BIG, engram_metric_order(sorted_by));
-        assert_true(equal(all, expected, BIG));
+        size_t keep = random_in(0, 1) == 0 ? BIG : BIG / 3;
+        assert_int_equal(engram_hits_best_to(all, BIG, keep, engram_metric_order(sorted_by), hits),
+                         keep);
+        assert_true(equal(hits, expected, keep));
     }
     free(all);
     free(hits);
