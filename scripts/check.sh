@@ -18,17 +18,24 @@ limit=${STEP_SECONDS:-900}
 # shellcheck source=scripts/steps.sh
 . scripts/steps.sh
 
+# Steps that run at the same time may need the same folder. $1: folder, others: for make
 build() {
-    make --no-print-directory -j"$jobs" "$@"
+    local folder=$1
+    shift
+    mkdir -p "$folder"
+    $lock ${lock:+"$folder/lock"} make --no-print-directory -j"$jobs" BUILD="$folder" "$@"
 }
+lock=$(command -v flock || true)
+mpi=0
+! command -v "${MPICC:-mpicc}" >/dev/null || ! command -v mpirun >/dev/null || mpi=1
 
-strict_build() { # $1: folder, $2: compiler
-    build CC="$2" BUILD="$1" all test-programs || return 1
+strict_build() { # $1: folder, $2: compiler, $3: 1: for several processes, too
+    build "$1" CC="$2" MPI="${3:-0}" all test-programs || return 1
     echo "no warning by $("$2" --version | head -n 1)"
 }
 
 # The kernels are compiled once per instruction set; what holds at one optimisation level of one
-# compiler need not hold at another.
+# compiler need not hold at another. (make test runs them as cc optimises them.)
 kernel_tests() { # $1: folder, $2: compiler, $3: CFLAGS
     names=
     programs=
@@ -41,7 +48,7 @@ kernel_tests() { # $1: folder, $2: compiler, $3: CFLAGS
         return 1
     }
     # shellcheck disable=SC2086
-    build CC="$2" BUILD="$1" CFLAGS="$3" $programs || return 1
+    build "$1" CC="$2" CFLAGS="$3" $programs || return 1
     # shellcheck disable=SC2086
     BUILD=$1 scripts/run-tests.sh $names
 }
@@ -56,14 +63,19 @@ long_tests() { # $1: folder
     ENGRAM_TEST_LONG=1 BUILD=$1 scripts/run-tests.sh $programs
 }
 
+# ENGRAM_TEST_LIGHT=1: without the black-box tests that take long.
 sanitized_tests() {
-    build SANITIZE=address,undefined BUILD=build/asan all test-programs || return 1
+    build build/asan SANITIZE=address,undefined all test-programs || return 1
     BUILD=build/asan scripts/run-tests.sh
+}
+
+light_sanitized_tests() {
+    ENGRAM_TEST_LIGHT=1 sanitized_tests
 }
 
 # README's recipes, with the libraries they are about.
 recipes() {
-    build BUILD="$root/gcc" all || return 1
+    build "$root/gcc" MPI="$mpi" all || return 1
     scripts/recipes-venv.sh
     ENGRAM_TEST_RECIPES=1 ENGRAM_BATCH="$PWD/$root/gcc/engram-batch" OMP_WAIT_POLICY=passive \
         "$(scripts/find-python.sh)" tests/blackbox/run.py -k recipes
@@ -71,13 +83,13 @@ recipes() {
 
 # scripts/slurm on a real Slurm.
 slurm_jobs() {
-    build BUILD="$root/gcc" all || return 1
+    build "$root/gcc" MPI="$mpi" all || return 1
     ENGRAM_BATCH="$root/gcc/engram-batch" tests/slurm/run.sh
 }
 
 # Jobs of every kind, killed and run again; make soak kills more.
 kills() {
-    build BUILD="$root/gcc" all || return 1
+    build "$root/gcc" MPI="$mpi" all || return 1
     ENGRAM_BATCH="$root/gcc/engram-batch" OMP_WAIT_POLICY=passive \
         "$(scripts/find-python.sh)" tests/soak/kills.py 25
 }
@@ -97,7 +109,7 @@ integer_tests() {
         names="$names $unit"
     done
     # shellcheck disable=SC2086
-    build CC=clang CFLAGS='-O1 -g -Wno-pass-failed' BUILD="$root/integer" \
+    build "$root/integer" CC=clang CFLAGS='-O1 -g -Wno-pass-failed' \
         SANITIZE="$checks" $programs || return 1
     # shellcheck disable=SC2086
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 BUILD=$root/integer scripts/run-tests.sh $names
@@ -105,11 +117,11 @@ integer_tests() {
 
 # Several processes on one job.
 ranks() {
-    if ! command -v "${MPICC:-mpicc}" >/dev/null || ! command -v mpirun >/dev/null; then
+    if [ "$mpi" = 0 ]; then
         echo "skipped: needs mpicc and mpirun (Debian: libopenmpi-dev openmpi-bin)"
         return 0
     fi
-    build BUILD="$root/gcc" MPI=1 all || return 1
+    build "$root/gcc" MPI="$mpi" all || return 1
     ENGRAM_BATCH="$root/gcc/engram-batch" OMP_WAIT_POLICY=passive \
         "$(scripts/find-python.sh)" tests/blackbox/run.py -k mpi.
 }
@@ -128,30 +140,40 @@ step layers scripts/check-layers.sh
 step headers scripts/check-headers.sh
 step format scripts/check-format.sh
 step shell scripts/check-shell.sh
-step gcc strict_build "$root/gcc" "${CC:-cc}"
+step gcc strict_build "$root/gcc" "${CC:-cc}" "$mpi"
+# What takes longest begins early, so that the other lane has something to do until it ends.
+step asan light_sanitized_tests
+step tidy scripts/check-tidy.sh
+step tsan scripts/check-tsan.sh
+step integer integer_tests
+step clang strict_build "$root/clang" clang
+step fuzz fuzz_smoke
+step kernels-clang-O0 kernel_tests "$root/clang-O0" clang "-O0"
+step neon env BUILD="$root" scripts/check-neon.sh
+step avx512-simde env BUILD="$root" scripts/check-avx512-simde.sh
+step cppcheck scripts/check-cppcheck.sh
+step analyzer scripts/check-analyzer.sh
+# These need the builds above. Of those folders nothing is built anew, or by one step only.
+lane_await gcc
 step hardening env BUILD="$root/gcc" scripts/check-hardening.sh
 step symbols env BUILD="$root/gcc" scripts/check-symbols.sh
 step long long_tests "$root/gcc"
 step mutation env BUILD="$root/gcc" scripts/mutation-test.sh
-step clang strict_build "$root/clang" clang
-step kernels-gcc-O3 kernel_tests "$root/gcc" "${CC:-cc}" "-O3 -g"
-step kernels-clang-O3 kernel_tests "$root/clang" clang "-O3 -g"
-step kernels-gcc-O0 kernel_tests "$root/gcc-O0" "${CC:-cc}" "-O0"
-step kernels-clang-O0 kernel_tests "$root/clang-O0" clang "-O0"
-step avx512-simde env BUILD="$root" scripts/check-avx512-simde.sh
-step neon env BUILD="$root" scripts/check-neon.sh
 step recipes recipes
 step kills kills
 step mpi ranks
-step asan sanitized_tests
-step integer integer_tests
-step fuzz fuzz_smoke
-step tsan scripts/check-tsan.sh
-step tidy scripts/check-tidy.sh
-step cppcheck scripts/check-cppcheck.sh
-step analyzer scripts/check-analyzer.sh
 step valgrind env BUILD="$root/gcc" scripts/check-valgrind.sh
-# Minutes of waiting for a scheduler: in make soak, and here only by name.
-case $only in *" slurm "*) step slurm slurm_jobs ;; esac
+lane_await clang
+step kernels-clang-O3 kernel_tests "$root/clang" clang "-O3 -g"
+
+# Parts of make soak, and here only by name.
+named() {
+    case $only in *" $1 "*) step "$@" ;; esac
+}
+named kernels-gcc-O3 kernel_tests "$root/gcc" "${CC:-cc}" "-O3 -g"
+named kernels-gcc-O0 kernel_tests "$root/gcc-O0" "${CC:-cc}" "-O0"
+named asan-all sanitized_tests
+named neon-all env BUILD="$root" scripts/check-neon.sh --all
+named slurm slurm_jobs
 
 tell_total

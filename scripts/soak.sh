@@ -36,6 +36,8 @@ step long long_tests
 step faults env ENGRAM_TEST_LONG=1 "$python" tests/blackbox/run.py -k faults -v
 step hostile "$python" scripts/hostile.py --count 10000
 step fuzz scripts/fuzz.sh all 600
+# What make check does in short.
+step check env STEP_SECONDS=14400 scripts/check.sh asan-all neon-all kernels-gcc-O3 kernels-gcc-O0
 step slurm tests/slurm/run.sh
 
 tell_total

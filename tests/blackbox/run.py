@@ -6,7 +6,8 @@
 -k runs tests whose name holds SUBSTRING (may be repeated), -l lists the names, -v says which passed,
 -j runs so many at once (default: the cores, at most 4; each has its own folder and random numbers).
 --times ends with the processor time of every test, the most expensive first: unlike seconds on the
-clock it does not depend on what else the machine does. ENGRAM_BATCH names the command (default
+clock it does not depend on what else the machine does. ENGRAM_TEST_LIGHT=1 leaves out the tests
+that are marked as heavy. ENGRAM_BATCH names the command (default
 build/engram-batch). Data are random: the seed is printed, and the same seed makes the same tests."""
 
 import argparse
@@ -28,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 REASONS_SHOWN = 40
+LIGHT = os.environ.get("ENGRAM_TEST_LIGHT") == "1"
 
 
 def collect():
@@ -129,6 +131,8 @@ def main():
         for name, function in collect()
         if not options.k or any(part in name for part in options.k)
     ]
+    left_out = [t for t in tests if LIGHT and getattr(t[1], "heavy", False)]
+    tests = [t for t in tests if t not in left_out]
     if options.list:
         print("\n".join(name for name, _ in tests))
         return 0
@@ -149,6 +153,8 @@ def main():
         for outcome in sorted(done, key=lambda o: -o.seconds):
             print(f"{outcome.seconds:7.2f} s {outcome.runs:4d} runs  {outcome.name}")
     skipped = f", {count['skipped']} skipped" if count["skipped"] else ""
+    if left_out:
+        print(f"left out as heavy: {', '.join(name for name, _ in left_out)}")
     print(
         f"{sum(o.runs for o in done)} runs of the command in {time.monotonic() - start:.0f} s "
         f"({sum(o.seconds for o in done):.0f} s of processor time), seed {seed}\n"

@@ -33,6 +33,13 @@ def is_sanitized(path=None):
     return bool({"address", "thread"}.intersection(sanitizers(path)))
 
 
+def heavy(test):
+    """Marks a test that takes long: ENGRAM_TEST_LIGHT=1, for builds that are slow by themselves,
+    leaves it out. Others of its module walk the same code."""
+    test.heavy = True
+    return test
+
+
 class Stop(Exception):
     """Ends a test; the reason is recorded already."""
 

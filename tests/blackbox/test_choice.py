@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from support import DATA
+from support import DATA, heavy
 
 
 def decaying(t, rows, dim, decay):
@@ -66,6 +66,7 @@ def test_bundled(t):
         t.check(0 <= chosen["actual_share"] < 0.05, chosen)
 
 
+@heavy
 def test_prefix_is_foreseen(t):
     """Rows of few large coordinates: however they are stored, and also in parts."""
     rows = decaying(t, 12_000, 400, 0.25)  # more than inspect reads as a whole

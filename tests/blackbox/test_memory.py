@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from support import binary, is_sanitized
+from support import binary, heavy, is_sanitized
 
 ROWS, DIM = 16000, 560  # 36 MB of float32: more than the smallest budgets leave room for
 
@@ -85,6 +85,7 @@ def jobs():
     )
 
 
+@heavy
 def test_budgets(t):
     source = inputs(t)
     for label, arguments in jobs():
@@ -118,6 +119,7 @@ def stored(t):
         yield label, t.h5("stored.h5", {"x": array}, **storage), arguments
 
 
+@heavy
 def test_storage(t):
     """Base and queries both in slabs, the next slab of the base read ahead."""
     for label, source, arguments in stored(t):
@@ -149,6 +151,7 @@ def test_long_ids(t):
     check_peak(t, "long ids", peak, budget)
 
 
+@heavy
 def test_more_answers_than_memory(t):
     """16 bytes an answer: those of finished queries are in the checkpoint alone."""
     rows, k = 13000, 400

@@ -3,6 +3,7 @@
 import numpy as np
 
 import oracle
+from support import heavy
 
 SPREAD = (1e-30, 1e-6, 1.0, 1e6, 1e30)
 
@@ -39,6 +40,7 @@ def limits(t, label, path, queries, base, metric, k=None, self_job=False):
                 )
 
 
+@heavy
 def test_threshold_at_a_score(t):
     for dtype in (np.float32, np.float64):
         for dim in (3, 20):

@@ -9,7 +9,7 @@ import time
 import h5py
 import numpy as np
 
-from support import binary
+from support import binary, heavy
 
 ROWS, DIM = 12000, 48
 EVERY_UNIT = {**os.environ, "ENGRAM_CHECKPOINT_SECONDS": "0", "OMP_WAIT_POLICY": "passive"}
@@ -71,6 +71,7 @@ def interrupted(t, source, out, *arguments):
     t.check(not os.path.exists(out), "an output before the end")
 
 
+@heavy
 def test_killed_at_random_moments(t):
     source = vectors(t)
     labels = t.path("labels.tsv")

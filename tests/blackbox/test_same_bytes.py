@@ -5,7 +5,7 @@ import time
 import h5py
 import numpy as np
 
-from support import kernel_sets, number
+from support import heavy, kernel_sets, number
 
 SCHEDULES = (
     {"OMP_NUM_THREADS": "1"},
@@ -59,6 +59,7 @@ def every_variant(t, label, arguments, variants):
         t.check(got == reference, f"{label}: {name} gives other bytes than the first")
 
 
+@heavy
 def test_threads_filters_and_kernel_sets(t):
     sets = kernel_sets(t)
     for label, arguments in jobs(t):

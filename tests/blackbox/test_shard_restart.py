@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+from support import heavy
 from test_restart import content, start, vectors
 from test_shards import part
 
@@ -31,6 +32,7 @@ def kill_at_work(t, label, checkpoint, *arguments):
     return not ended
 
 
+@heavy
 def test_killed_shards(t):
     source = vectors(t)
     killed = 0

@@ -10,7 +10,7 @@ import time
 import h5py
 import numpy as np
 
-from support import binary, is_sanitized
+from support import binary, heavy, is_sanitized
 from test_memory import MEASURE
 
 GRAIN = 1024
@@ -115,6 +115,7 @@ def test_components_are_joined_across_shards(t):
         t.check((f["component"][:] == 0).all(), "the chain is broken")
 
 
+@heavy
 def test_two_sets(t):
     base, queries = rows_of(t, 1700), t.gaussian(2900, 6)
     queries[2100, 0] = np.inf
