@@ -86,10 +86,12 @@ def run_one(job):
 
 def outcomes(jobs, processes):
     """One by one, in the order of the jobs."""
-    if processes <= 1 or len(jobs) <= 1:
+    if len(jobs) <= 1:
         yield from map(run_one, jobs)
         return
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
+    # Each in a process of its own: a command is said to have had at its peak what the process that
+    # started it had at its own, and that may have run a large test before.
+    with multiprocessing.get_context("fork").Pool(max(1, processes), maxtasksperchild=1) as pool:
         yield from pool.imap(run_one, jobs)
 
 
