@@ -323,6 +323,7 @@ $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(fuzz_shared) $(wildcard tests/fuzz/*.h) $
 	  $(if $(filter fuzzer%,$(sanitize)),-fsanitize=fuzzer) -o $@ $(filter %.c,$^) $(archives) $(libs_h5) $(libs)
 
 -include $(patsubst %.o,%.d,$(call objects_of,$(core_src) $(h5_src) $(cli_src) $(bench_src)))
+-include $(BUILD)/obj/job/ranks_mpi.d
 -include $(addsuffix .d,$(tests))
 
 # ---- installation

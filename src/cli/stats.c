@@ -161,6 +161,8 @@ static void json_search(struct json *json, const struct engram_cli_summary *summ
 
     json_number(json, "total_seconds", summary->total_seconds);
     json_number(json, "read_seconds", report->read_seconds);
+    json_unsigned(json, "rows_read", report->rows_read);
+    json_signed(json, "ranks", report->ranks);
     json_number(json, "search_seconds", seconds);
     json_number(json, "write_seconds", report->write_seconds);
     json_unsigned(json, "pairs", search->pairs);

@@ -32,17 +32,38 @@
 
 /* ---- content of the rows */
 
-/* Appends the hashes of grains that were read since the last save. */
-static enum engram_status save_hashes(struct engram_journal *journal, enum engram_record_kind kind,
-                                      const struct engram_content_hashes *content, int64_t *saved,
-                                      const struct engram_log *log)
+static enum engram_status contradiction(const struct engram_log *log)
 {
-    int64_t first = *saved / ENGRAM_ROW_GRAIN;
-    int64_t last = (content->hashed + ENGRAM_ROW_GRAIN - 1) / ENGRAM_ROW_GRAIN;
-    if (content->hashed <= *saved) {
-        return ENGRAM_OK;
+    return engram_fail(log, ENGRAM_ERR_CANT_CREATE,
+                       "the checkpoint contradicts itself; use --from-scratch to drop it");
+}
+
+/* The next grains from `*last` on that are known and not saved; false: there are none. */
+static bool next_unsaved(const struct engram_content_hashes *content, int64_t *first, int64_t *last)
+{
+    const unsigned char both = ENGRAM_GRAIN_HASHED | ENGRAM_GRAIN_SAVED;
+    int64_t g = *last;
+    while (g < content->count && (content->marks[g] & both) != ENGRAM_GRAIN_HASHED) {
+        g++;
     }
+    *first = g;
+    while (g < content->count && (content->marks[g] & both) == ENGRAM_GRAIN_HASHED) {
+        g++;
+    }
+    *last = g;
+    return *first < *last;
+}
+
+/* Appends hashes [first, last); rows are counted from the first of the range. */
+static enum engram_status append_hashes(struct engram_journal *journal,
+                                        enum engram_record_kind kind,
+                                        struct engram_content_hashes *content, int64_t first,
+                                        int64_t last, const struct engram_log *log)
+{
     size_t bytes = (size_t)(last - first) * 8;
+    int64_t end = last < content->count ? last * ENGRAM_ROW_GRAIN : content->rows;
+    const struct engram_record record = {
+        .kind = kind, .base = {first * ENGRAM_ROW_GRAIN, end}, .bytes = bytes};
     unsigned char *words = malloc(bytes);
     if (words == NULL) {
         return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for the checkpoint");
@@ -50,26 +71,39 @@ static enum engram_status save_hashes(struct engram_journal *journal, enum engra
     for (int64_t g = first; g < last; g++) {
         engram_store64le(words + 8 * (g - first), content->grains[g]);
     }
-    const struct engram_record record = {
-        .kind = kind, .base = {*saved, content->hashed}, .bytes = bytes};
     enum engram_status status = engram_journal_append(journal, &record, words, bytes);
+    for (int64_t g = first; status == ENGRAM_OK && g < last; g++) {
+        content->marks[g] |= ENGRAM_GRAIN_SAVED;
+    }
     free(words);
-    *saved = status == ENGRAM_OK ? content->hashed : *saved;
     return status;
 }
 
-/* Rows of the range counted from its first: records of one kind follow each other. */
-static enum engram_status load_hashes(const struct engram_journal *journal,
-                                      const struct engram_record *record,
-                                      struct engram_content_hashes *content, int64_t *saved,
+/* Appends the hashes of grains that were read since the last save. */
+static enum engram_status save_hashes(struct engram_journal *journal, enum engram_record_kind kind,
+                                      struct engram_content_hashes *content,
                                       const struct engram_log *log)
 {
-    int64_t first = record->base[0] / ENGRAM_ROW_GRAIN;
-    int64_t last = (record->base[1] + ENGRAM_ROW_GRAIN - 1) / ENGRAM_ROW_GRAIN;
-    if (record->base[0] != *saved || last < first || last > content->count ||
-        record->bytes != (uint64_t)(last - first) * 8) {
-        return engram_fail(log, ENGRAM_ERR_CANT_CREATE,
-                           "the checkpoint contradicts itself; use --from-scratch to drop it");
+    int64_t first;
+    int64_t last = 0;
+    enum engram_status status = ENGRAM_OK;
+    while (status == ENGRAM_OK && next_unsaved(content, &first, &last)) {
+        status = append_hashes(journal, kind, content, first, last, log);
+    }
+    return status;
+}
+
+static enum engram_status load_hashes(const struct engram_journal *journal,
+                                      const struct engram_record *record,
+                                      struct engram_content_hashes *content,
+                                      const struct engram_log *log)
+{
+    const int64_t *rows = record->base;
+    int64_t first = rows[0] / ENGRAM_ROW_GRAIN;
+    int64_t last = (rows[1] + ENGRAM_ROW_GRAIN - 1) / ENGRAM_ROW_GRAIN;
+    if (rows[0] < 0 || rows[0] % ENGRAM_ROW_GRAIN != 0 || rows[1] < rows[0] ||
+        rows[1] > content->rows || record->bytes != (uint64_t)(last - first) * 8) {
+        return contradiction(log);
     }
     for (int64_t g = first; g < last; g++) {
         unsigned char word[8];
@@ -78,10 +112,12 @@ static enum engram_status load_hashes(const struct engram_journal *journal,
         if (status != ENGRAM_OK) {
             return status;
         }
+        if (content->marks[g] != 0 && content->grains[g] != engram_load64le(word)) {
+            return contradiction(log);
+        }
         content->grains[g] = engram_load64le(word);
+        content->marks[g] = ENGRAM_GRAIN_HASHED | ENGRAM_GRAIN_EARLY | ENGRAM_GRAIN_SAVED;
     }
-    *saved = record->base[1];
-    content->known = record->base[1];
     return ENGRAM_OK;
 }
 
@@ -90,7 +126,7 @@ static enum engram_status load_hashes(const struct engram_journal *journal,
 static enum engram_status load_record(struct engram_job_state *job,
                                       const struct engram_record *record)
 {
-    struct engram_checkpoint *checkpoint = &job->checkpoint;
+    const struct engram_journal *journal = job->checkpoint.journal;
     const struct engram_log *log = &job->options->log;
     const struct engram_unit unit = {.queries = {record->queries[0], record->queries[1]},
                                      .base = {record->base[0], record->base[1]}};
@@ -98,11 +134,9 @@ static enum engram_status load_record(struct engram_job_state *job,
     case ENGRAM_RECORD_DONE:
         return engram_done_add(&job->done, &unit, log);
     case ENGRAM_RECORD_BASE_HASHES:
-        return load_hashes(checkpoint->journal, record, &job->base_content,
-                           &checkpoint->saved_base_rows, log);
+        return load_hashes(journal, record, &job->base_content, log);
     case ENGRAM_RECORD_QUERY_HASHES:
-        return load_hashes(checkpoint->journal, record, &job->query_content,
-                           &checkpoint->saved_query_rows, log);
+        return load_hashes(journal, record, &job->query_content, log);
     default:
         return ENGRAM_OK;
     }
@@ -309,12 +343,10 @@ static enum engram_status append_all(struct engram_job_state *job)
         status = checkpoint->kind->save(job, journal);
     }
     if (status == ENGRAM_OK) {
-        status = save_hashes(journal, ENGRAM_RECORD_BASE_HASHES, &job->base_content,
-                             &checkpoint->saved_base_rows, log);
+        status = save_hashes(journal, ENGRAM_RECORD_BASE_HASHES, &job->base_content, log);
     }
     if (status == ENGRAM_OK && !engram_inputs_shared(&job->inputs)) {
-        status = save_hashes(journal, ENGRAM_RECORD_QUERY_HASHES, &job->query_content,
-                             &checkpoint->saved_query_rows, log);
+        status = save_hashes(journal, ENGRAM_RECORD_QUERY_HASHES, &job->query_content, log);
     }
     for (size_t i = 0; status == ENGRAM_OK && i < checkpoint->unsaved.count; i++) {
         const struct engram_unit *unit = &checkpoint->unsaved.units[i];

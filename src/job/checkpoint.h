@@ -4,8 +4,8 @@
  * A job takes units (engram_units_next), answers them, and says so (engram_units_finished). Now and
  * then, and when the job ends early, all that is not in the journal yet is saved: the kind of
  * answer appends what it found, then the content hashes of the rows that were read and the units
- * that are done follow. So whatever the journal holds of units that are not done is a copy, and
- * answers must not mind meeting one of their own twice.
+ * that are done follow, those of other ranks, too. So whatever the journal holds of units that are
+ * not done is a copy, and answers must not mind meeting one of their own twice.
  *
  * A run that continues reads all rows again: their content has to be what it was. */
 #ifndef ENGRAM_JOB_CHECKPOINT_H
@@ -30,11 +30,9 @@ struct engram_checkpoint {
     struct engram_journal *journal; /* NULL: before engram_checkpoint_open */
     const struct engram_checkpoint_kind *kind;
     struct engram_done unsaved; /* units since the last save */
-    int64_t saved_base_rows;    /* whose content hashes are in the journal */
-    int64_t saved_query_rows;
-    bool continued;     /* the journal was there before */
-    bool holds_work;    /* something was saved, now or before */
-    uint64_t opened_ns; /* clocks */
+    bool continued;             /* the journal was there before */
+    bool holds_work;            /* something was saved, now or before */
+    uint64_t opened_ns;         /* clocks */
     uint64_t last_beat_ns;
     uint64_t last_save_ns;
     uint64_t save_cost_ns; /* of the last save */

@@ -42,7 +42,7 @@ struct engram_crew {
     enum engram_status failure; /* of another rank, .. */
     int failed_rank;
     char why[512];
-    struct engram_grain *grains; /* that others read */
+    struct engram_grain *grains; /* that others read, not taken over yet */
     size_t grain_count;
 };
 
@@ -91,17 +91,11 @@ static bool pick(struct engram_crew *crew, const struct engram_unit *within, boo
     return status == ENGRAM_OK;
 }
 
-/* The slab of base rows, on the plan's grid, that holds a row. */
+/* The slab of base rows that holds a row. */
 static void slab_of(const struct engram_job_state *job, int64_t row, int64_t slab[2])
 {
-    const struct engram_set_ref *base = &job->inputs.base;
-    int64_t rows = job->plan.base_slab_least; /* whatever filter each of them takes */
-    slab[0] = base->first;
-    slab[1] = base->last;
-    if (rows < base->last - base->first) {
-        slab[0] += (row - base->first) / rows * rows;
-        slab[1] = slab[0] + rows < base->last ? slab[0] + rows : base->last;
-    }
+    /* The least, whatever filter each of the ranks takes. */
+    engram_units_slab(&job->inputs.base, job->plan.base_slab_least, row, slab);
 }
 
 /* A unit of one slab of queries, so that a rank need not hold more. */
@@ -328,21 +322,59 @@ static enum engram_status failure_of(struct engram_job_state *job)
     return engram_fail(&job->options->log, status, "rank %d: %s", crew->failed_rank, crew->why);
 }
 
-enum engram_status engram_crew_gather(struct engram_job_state *job)
+/* The content of rows that others read: what several read has to be the same. */
+static enum engram_status take_grains(struct engram_job_state *job,
+                                      const struct engram_grain *grains, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct engram_grain *grain = &grains[i];
+        struct engram_content_hashes *content = engram_feed_content(job, grain->side != 0);
+        if (grain->number < 0 || grain->number >= content->count) {
+            return engram_fail(&job->options->log, ENGRAM_ERR_INTERNAL,
+                               "another rank read rows that there are not");
+        }
+        if (!engram_content_note(content, grain->number, &grain->sum)) {
+            return engram_feed_changed(job, content, grain->number);
+        }
+    }
+    return ENGRAM_OK;
+}
+
+/* The next finished unit, and before it the content of all rows that it stands on: a rank tells of
+ * that first. A unit that is done is saved with it. */
+static enum engram_status take_next(struct engram_job_state *job, struct parcel **parcel)
 {
     struct engram_crew *crew = job->crew;
+    pthread_mutex_lock(&crew->lock);
+    struct engram_grain *grains = crew->grains;
+    size_t count = crew->grain_count;
+    crew->grains = NULL;
+    crew->grain_count = 0;
+    *parcel = crew->unread;
+    crew->unread = *parcel == NULL ? NULL : (*parcel)->next;
+    pthread_mutex_unlock(&crew->lock);
+    enum engram_status status = take_grains(job, grains, count);
+    free(grains);
+    return status;
+}
+
+enum engram_status engram_crew_gather(struct engram_job_state *job)
+{
     enum engram_status status = failure_of(job);
-    while (status == ENGRAM_OK) {
-        pthread_mutex_lock(&crew->lock);
-        struct parcel *parcel = crew->unread;
-        crew->unread = parcel == NULL ? NULL : parcel->next;
-        pthread_mutex_unlock(&crew->lock);
-        if (parcel == NULL) {
-            break;
+    struct parcel *parcel;
+    do {
+        parcel = NULL;
+        if (status == ENGRAM_OK) {
+            status = take_next(job, &parcel);
         }
-        status = read_parcel(job, parcel);
-        free(parcel);
-    }
+        if (status == ENGRAM_OK && parcel != NULL) {
+            status = read_parcel(job, parcel);
+        }
+        if (parcel != NULL) {
+            free_pieces(parcel->pieces);
+            free(parcel);
+        }
+    } while (status == ENGRAM_OK && parcel != NULL);
     return status;
 }
 
@@ -368,28 +400,6 @@ enum engram_status engram_crew_wait(struct engram_job_state *job)
         }
     }
     return status;
-}
-
-static enum engram_status compare_grains(const struct engram_job_state *job)
-{
-    const struct engram_crew *crew = job->crew;
-    const struct engram_content_hashes *contents[2] = {
-        &job->base_content,
-        engram_inputs_shared(&job->inputs) ? &job->base_content : &job->query_content};
-    for (size_t i = 0; i < crew->grain_count; i++) {
-        const struct engram_grain *grain = &crew->grains[i];
-        const struct engram_content_hashes *content = contents[grain->side != 0];
-        if (grain->number >= (uint64_t)content->count ||
-            content->grains[grain->number] != grain->hash) {
-            return engram_fail(
-                &job->options->log, ENGRAM_ERR_DATA,
-                "%s: ranks read different rows from %lld on; the file changed, or "
-                "is not the same everywhere",
-                grain->side != 0 ? job->query_name : job->base_name,
-                (long long)(content->first + (int64_t)grain->number * ENGRAM_ROW_GRAIN));
-        }
-    }
-    return ENGRAM_OK;
 }
 
 static void dismiss(struct engram_crew *crew)
@@ -421,10 +431,7 @@ enum engram_status engram_crew_close(struct engram_job_state *job, enum engram_s
     pthread_mutex_unlock(&crew->lock);
     bool all_left = engram_ranks_rest();
     if (status == ENGRAM_OK) {
-        status = failure_of(job);
-    }
-    if (status == ENGRAM_OK) {
-        status = compare_grains(job);
+        status = engram_crew_gather(job); /* the last words */
     }
     if (all_left) { /* else the process ends soon, and its thread may still look */
         dismiss(crew);

@@ -26,15 +26,16 @@ bool engram_crew_take(struct engram_crew *crew, const struct engram_unit *within
 /* Whether some of `within` was given to nobody. */
 bool engram_crew_left(struct engram_crew *crew, const struct engram_unit *within);
 
-/* Takes over what has come back: calls engram_units_finished. Errors: as that; what ended another
- * rank. */
+/* Takes over what has come back: notes the content of rows that others read, calls
+ * engram_units_note. Errors: as those; CANT_CREATE: two ranks read different rows; what ended
+ * another rank. */
 enum engram_status engram_crew_gather(struct engram_job_state *job);
 
 /* Gathers until all units that were given are answered; CANCELLED. */
 enum engram_status engram_crew_wait(struct engram_job_state *job);
 
-/* No more units; waits for the others to leave, and compares the content of the rows they read with
- * what this process read. Frees job->crew; NULL is allowed. DATA: it differs. */
+/* No more units; waits for the others to leave. Frees job->crew; NULL is allowed. Errors: as
+ * engram_crew_gather. */
 enum engram_status engram_crew_close(struct engram_job_state *job, enum engram_status status);
 
 #endif

@@ -18,10 +18,7 @@ static enum engram_status check_existing(struct engram_job_state *job)
     if (found[0] != '\0') {
         enum engram_status status = engram_feed_contents(job);
         if (status == ENGRAM_OK) {
-            status = engram_feed_hash(job, &job->inputs.base, &job->base_content);
-        }
-        if (status == ENGRAM_OK && !engram_inputs_shared(&job->inputs)) {
-            status = engram_feed_hash(job, &job->inputs.queries, &job->query_content);
+            status = engram_feed_rest(job);
         }
         if (status != ENGRAM_OK) {
             return status;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/size.h"
+#include "job/ranks.h"
 #include "job/sets.h"
 
 /* Rows in memory at a time when they are only hashed. */
@@ -44,19 +45,30 @@ enum engram_status engram_feed_open(struct engram_job_state *job, const struct e
     return engram_set_open(set, &options, source);
 }
 
-/* Rows are not what they were when they were read first, perhaps by an earlier run. */
-static enum engram_status changed(const struct engram_job_state *job,
-                                  const struct engram_content_hashes *content,
-                                  const struct engram_slab *slab)
+struct engram_content_hashes *engram_feed_content(struct engram_job_state *job, bool queries)
 {
-    bool earlier = content->known > 0;
-    return engram_fail(&job->options->log, earlier ? ENGRAM_ERR_CANT_CREATE : ENGRAM_ERR_DATA,
-                       "%s: rows %" PRId64 " to %" PRId64 " changed since %s",
+    return queries && !engram_inputs_shared(&job->inputs) ? &job->query_content
+                                                          : &job->base_content;
+}
+
+enum engram_status engram_feed_changed(const struct engram_job_state *job,
+                                       const struct engram_content_hashes *content, int64_t grain)
+{
+    const int64_t first = grain * ENGRAM_ROW_GRAIN;
+    const int64_t last =
+        first + ENGRAM_ROW_GRAIN < content->rows ? first + ENGRAM_ROW_GRAIN : content->rows;
+    const char *since = "they were read first";
+    const char *what = engram_ranks_count() > 1
+                           ? "or are not the same for all ranks; run the job again"
+                           : "run the job again";
+    if ((content->marks[grain] & ENGRAM_GRAIN_EARLY) != 0) {
+        since = "the checkpoint was written";
+        what = "use --from-scratch to drop it, or give the job the input that it had";
+    }
+    return engram_fail(&job->options->log, ENGRAM_ERR_CANT_CREATE,
+                       "%s: rows %" PRId64 " to %" PRId64 " changed since %s; %s",
                        content == &job->base_content ? job->base_name : job->query_name,
-                       slab->first_row, slab->first_row + slab->set.rows - 1,
-                       earlier ? "the checkpoint was written; use --from-scratch to drop it, or "
-                                 "give the job the input that it had"
-                               : "they were read first; run the job again");
+                       content->first + first, content->first + last - 1, since, what);
 }
 
 enum engram_status engram_feed_next(struct engram_job_state *job, struct engram_source *source,
@@ -66,9 +78,8 @@ enum engram_status engram_feed_next(struct engram_job_state *job, struct engram_
     enum engram_status status = engram_source_next(source, slab);
     if (status == ENGRAM_OK) {
         job->reading.before += (uint64_t)slab->set.rows;
-        if (!engram_content_add(content, &slab->set, slab->first_row, job->plan.threads)) {
-            status = changed(job, content, slab);
-        }
+        int64_t other = engram_content_add(content, &slab->set, slab->first_row, job->plan.threads);
+        status = other < 0 ? ENGRAM_OK : engram_feed_changed(job, content, other);
     }
     job->report->read_seconds += (double)(engram_clock_ns() - start) * 1e-9;
     return status;
@@ -133,27 +144,45 @@ enum engram_status engram_feed_contents(struct engram_job_state *job)
     return status;
 }
 
-enum engram_status engram_feed_hash(struct engram_job_state *job, const struct engram_set_ref *set,
-                                    struct engram_content_hashes *content)
+/* What was not seen of a set, at most `rows` rows at a time. */
+static enum engram_status hash_unseen(struct engram_job_state *job,
+                                      const struct engram_set_ref *set, int64_t rows,
+                                      struct engram_content_hashes *content)
 {
     struct engram_source *source = NULL;
-    struct engram_slab slab;
-    enum engram_status status = engram_feed_open(job, set, HASH_ROWS, &source);
-    do {
-        if (status == ENGRAM_OK) {
+    enum engram_status status = ENGRAM_OK;
+    rows = rows < HASH_ROWS ? rows : HASH_ROWS;
+    if (content->seen < content->count) {
+        status = engram_feed_open(job, set, rows, &source);
+    }
+    for (int64_t row = set->first; status == ENGRAM_OK && row < set->last; row += rows) {
+        struct engram_slab slab;
+        if (engram_content_unseen(content, row, row + rows < set->last ? row + rows : set->last)) {
+            engram_source_seek(source, row);
             status = engram_feed_next(job, source, content, &slab);
         }
-    } while (status == ENGRAM_OK && slab.set.rows > 0);
+    }
     engram_source_close(source);
     return status;
 }
 
-/* Rows that were borrowed were hashed once. */
+enum engram_status engram_feed_rest(struct engram_job_state *job)
+{
+    const struct engram_inputs *inputs = &job->inputs;
+    enum engram_status status =
+        hash_unseen(job, &inputs->base, job->plan.base_slab_rows, &job->base_content);
+    if (status == ENGRAM_OK && !engram_inputs_shared(inputs)) {
+        status = hash_unseen(job, &inputs->queries, job->plan.query_slab_rows, &job->query_content);
+    }
+    return status;
+}
+
 struct engram_content_hashes engram_feed_query_content(const struct engram_job_state *job)
 {
     struct engram_content_hashes queries = job->query_content;
     if (engram_inputs_shared(&job->inputs)) {
         queries.grains = job->base_content.grains;
+        queries.skipped = job->base_content.skipped;
     }
     return queries;
 }

@@ -8,7 +8,7 @@
 #include "base/endian.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "io/source.h"
+#include "search/rows.h"
 
 /* Any two different numbers: two 64-bit hashes make a digest of 128 bits. */
 #define SEED_HIGH 1
@@ -18,9 +18,11 @@ enum engram_status engram_content_create(int64_t first, int64_t last, const stru
                                          struct engram_content_hashes *content)
 {
     int64_t count = (last - first + ENGRAM_ROW_GRAIN - 1) / ENGRAM_ROW_GRAIN;
-    *content = (struct engram_content_hashes){.count = count, .first = first};
+    *content = (struct engram_content_hashes){.count = count, .first = first, .rows = last - first};
     content->grains = calloc((size_t)count + 1, sizeof *content->grains);
-    if (content->grains == NULL) {
+    content->marks = calloc((size_t)count + 1, sizeof *content->marks);
+    if (content->grains == NULL || content->marks == NULL) {
+        engram_content_free(content);
         return engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for content hashes");
     }
     return ENGRAM_OK;
@@ -29,6 +31,7 @@ enum engram_status engram_content_create(int64_t first, int64_t last, const stru
 void engram_content_free(struct engram_content_hashes *content)
 {
     free(content->grains);
+    free(content->marks);
     *content = (struct engram_content_hashes){0};
 }
 
@@ -47,29 +50,84 @@ static uint64_t grain_hash(const struct engram_set *slab, int64_t first, int64_t
     return hash;
 }
 
-bool engram_content_add(struct engram_content_hashes *content, const struct engram_set *slab,
-                        int64_t first_row, int threads)
+/* Rows that are not finite are looked for here, and not where they are prepared, as every grain is
+ * read in every run, by some rank, and counts once. */
+static struct engram_grain_sum sum_grain(const struct engram_set *slab, int64_t grain)
 {
-    int64_t start = first_row - content->first;
-    int64_t grains = (slab->rows + ENGRAM_ROW_GRAIN - 1) / ENGRAM_ROW_GRAIN;
-    int64_t known = content->hashed > content->known ? content->hashed : content->known;
-    bool differ = false;
-#pragma omp parallel for schedule(static) num_threads(threads) reduction(|| : differ)
+    int64_t first = grain * ENGRAM_ROW_GRAIN;
+    int64_t last = first + ENGRAM_ROW_GRAIN < slab->rows ? first + ENGRAM_ROW_GRAIN : slab->rows;
+    struct engram_grain_sum sum = {grain_hash(slab, first, last), 0};
+    for (int64_t r = first; slab->dtype != ENGRAM_BITS && r < last; r++) {
+        sum.skipped +=
+            !engram_row_look(slab->dtype, engram_set_row(slab, r), (size_t)slab->dim).finite;
+    }
+    return sum;
+}
+
+void engram_content_sum(const struct engram_set *slab, int threads, struct engram_grain_sum *sums)
+{
+    const int64_t grains = engram_slab_grains(slab);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t g = 0; g < grains; g++) {
-        int64_t last = (g + 1) * ENGRAM_ROW_GRAIN;
-        uint64_t *grain = &content->grains[start / ENGRAM_ROW_GRAIN + g];
-        uint64_t hash =
-            grain_hash(slab, g * ENGRAM_ROW_GRAIN, last < slab->rows ? last : slab->rows);
-        if (start + g * ENGRAM_ROW_GRAIN < known) {
-            differ = differ || hash != *grain;
-        } else {
-            *grain = hash;
+        sums[g] = sum_grain(slab, g);
+    }
+}
+
+/* A grain that was seen now, or (false) is known to be another. */
+static bool meet(struct engram_content_hashes *content, int64_t grain, uint64_t hash)
+{
+    unsigned char *marks = &content->marks[grain];
+    if ((*marks & ENGRAM_GRAIN_HASHED) != 0 && content->grains[grain] != hash) {
+        return false;
+    }
+    content->grains[grain] = hash;
+    *marks |= ENGRAM_GRAIN_HASHED | ENGRAM_GRAIN_SEEN;
+    return true;
+}
+
+bool engram_content_note(struct engram_content_hashes *content, int64_t grain,
+                         const struct engram_grain_sum *sum)
+{
+    bool seen = (content->marks[grain] & ENGRAM_GRAIN_SEEN) != 0;
+    bool same = meet(content, grain, sum->hash);
+    content->seen += same && !seen;
+    content->skipped += same && !seen ? sum->skipped : 0;
+    return same;
+}
+
+int64_t engram_content_add(struct engram_content_hashes *content, const struct engram_set *slab,
+                           int64_t first_row, int threads)
+{
+    const int64_t start = (first_row - content->first) / ENGRAM_ROW_GRAIN;
+    const int64_t grains = engram_slab_grains(slab);
+    int64_t differs = INT64_MAX;
+    int64_t seen = 0;
+    int64_t skipped = 0;
+#pragma omp parallel for schedule(static) num_threads(threads) reduction(min : differs)            \
+    reduction(+ : seen, skipped)
+    for (int64_t g = 0; g < grains; g++) {
+        bool again = (content->marks[start + g] & ENGRAM_GRAIN_SEEN) != 0;
+        struct engram_grain_sum sum = sum_grain(slab, g);
+        if (!meet(content, start + g, sum.hash)) {
+            differs = start + g < differs ? start + g : differs;
+        } else if (!again) {
+            seen++;
+            skipped += sum.skipped;
         }
     }
-    if (start + slab->rows > content->hashed) {
-        content->hashed = start + slab->rows;
+    content->seen += seen;
+    content->skipped += skipped;
+    return differs == INT64_MAX ? -1 : differs;
+}
+
+bool engram_content_unseen(const struct engram_content_hashes *content, int64_t first, int64_t last)
+{
+    bool unseen = false;
+    for (int64_t row = first - content->first; !unseen && row < last - content->first;
+         row += ENGRAM_ROW_GRAIN) {
+        unseen = (content->marks[row / ENGRAM_ROW_GRAIN] & ENGRAM_GRAIN_SEEN) == 0;
     }
-    return !differ;
+    return unseen;
 }
 
 void engram_content_add_ids(struct engram_content_hashes *content, const struct engram_ids *ids)

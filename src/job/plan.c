@@ -182,7 +182,7 @@ static uint64_t table_bytes(const struct engram_inputs *inputs, const struct eng
 {
     uint64_t grains = plan->base_rows / ENGRAM_ROW_GRAIN + plan->query_rows / ENGRAM_ROW_GRAIN;
     uint64_t parts = plan->query_rows / (uint64_t)engram_parts_rows(inputs->k);
-    return engram_saturating_add(engram_saturating_mul(grains, sizeof(uint64_t)),
+    return engram_saturating_add(engram_saturating_mul(grains, sizeof(uint64_t) + 1),
                                  engram_saturating_mul(parts, sizeof(struct engram_part)));
 }
 

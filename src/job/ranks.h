@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "job/done.h"
+#include "job/identity.h"
 
 /* Before anything else in main; false, with a message on stderr, when MPI cannot be used. */
 bool engram_ranks_start(int *argc, char ***argv);
@@ -40,12 +41,12 @@ bool engram_ranks_ask(const int64_t held[2], struct engram_unit *unit);
 void engram_ranks_send(const void *piece, size_t bytes);
 void engram_ranks_finish(const struct engram_unit *unit, const int64_t pairs[2]);
 
-/* What the content of rows hashes to, for comparison: grains of the base (side 0) or the queries
- * (1). After the last unit. */
+/* The content of rows, grains of the base (side 0) or the queries (1): as soon as they were read,
+ * before any answer about them. */
 struct engram_grain {
-    uint64_t side;
-    uint64_t number;
-    uint64_t hash;
+    int64_t side;
+    int64_t number;
+    struct engram_grain_sum sum;
 };
 void engram_ranks_report(const struct engram_grain *grains, size_t count);
 

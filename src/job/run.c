@@ -93,15 +93,8 @@ enum engram_status engram_job_publish(struct engram_job_state *job)
     return status;
 }
 
-static enum engram_status compute(struct engram_job_state *job)
+static enum engram_status answer(struct engram_job_state *job)
 {
-    enum engram_status status = engram_plan_check(&job->plan, &job->options->log);
-    if (status == ENGRAM_OK) {
-        status = engram_feed_contents(job);
-    }
-    if (status != ENGRAM_OK) {
-        return status;
-    }
     switch (job->inputs.answer) {
     case ENGRAM_ANSWER_DENSE:
         return engram_job_dense(job);
@@ -112,6 +105,22 @@ static enum engram_status compute(struct engram_job_state *job)
     default:
         return engram_plan_spools(&job->inputs) ? engram_job_pairs(job) : engram_job_answers(job);
     }
+}
+
+static enum engram_status compute(struct engram_job_state *job)
+{
+    enum engram_status status = engram_plan_check(&job->plan, &job->options->log);
+    if (status == ENGRAM_OK) {
+        status = engram_feed_contents(job);
+    }
+    if (status == ENGRAM_OK) {
+        status = answer(job);
+    }
+    job->report->rows_read = job->reading.before;
+    /* Whatever this run, an earlier one or another rank had to search: all was read. */
+    job->report->search.skipped_base = job->base_content.skipped;
+    job->report->search.skipped_queries = engram_feed_query_content(job).skipped;
+    return status;
 }
 
 /* Rows that will be read; of two sets of which neither fits one is read more than once. */

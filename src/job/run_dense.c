@@ -95,14 +95,6 @@ static enum engram_status search_slab(struct dense *dense, const struct engram_p
     return status;
 }
 
-static bool all_done(struct engram_job_state *job)
-{
-    const struct engram_unit all = {
-        .queries = {job->queries.first_row, job->queries.first_row + job->queries.set.rows},
-        .base = {job->inputs.base.first, job->inputs.base.last}};
-    return !engram_units_left(job, &all);
-}
-
 /* The queries in memory against all slabs of the base. */
 static enum engram_status search_queries(struct dense *dense)
 {
@@ -110,9 +102,6 @@ static enum engram_status search_queries(struct dense *dense)
     struct engram_request request;
     int64_t first_row;
     enum engram_status status = ENGRAM_OK;
-    if (all_done(dense->job) && dense->job->plan.base_slab_rows != INT64_MAX) {
-        return ENGRAM_OK; /* not read for nothing */
-    }
     do {
         status = engram_stream_base(dense->stream, &prepared, &first_row, &request);
         if (status == ENGRAM_OK && prepared != NULL) {
@@ -131,9 +120,6 @@ static enum engram_status search(struct dense *dense)
         if (status == ENGRAM_OK && more) {
             status = search_queries(dense);
         }
-    }
-    if (status == ENGRAM_OK) {
-        status = engram_stream_finish(dense->stream);
     }
     engram_stream_close(dense->stream);
     return status;
@@ -161,9 +147,6 @@ static enum engram_status prepare(struct dense *dense, const struct engram_slab 
     options.log = job->options->log;
     enum engram_status status =
         engram_prepare_named(&set, job->base_name, slab->first_row, &options, prepared);
-    if (status == ENGRAM_OK) {
-        job->report->search.skipped_base += (*prepared)->skipped;
-    }
     job->report->search_seconds += (double)(engram_clock_ns() - start) * 1e-9;
     return status;
 }
@@ -178,7 +161,7 @@ static enum engram_status search_base(struct dense *dense, struct engram_source 
     enum engram_status status = prepare(dense, base, &request, &prepared);
     while (status == ENGRAM_OK) {
         struct engram_slab slab;
-        status = engram_feed_next(job, queries, &job->query_content, &slab);
+        status = engram_feed_next(job, queries, engram_feed_content(job, true), &slab);
         if (status != ENGRAM_OK || slab.set.rows == 0) {
             break;
         }
@@ -186,8 +169,8 @@ static enum engram_status search_base(struct dense *dense, struct engram_source 
             .set = slab.set, .first_row = slab.first_row, .what = job->query_name};
         job->queries.set.dim = job->inputs.queries.dataset->dims[1];
         if (first) {
-            status = engram_queries_check(prepared, &job->queries, &request,
-                                          &job->report->search.skipped_queries);
+            int64_t skipped = 0; /* known from reading */
+            status = engram_queries_check(prepared, &job->queries, &request, &skipped);
         }
         if (status == ENGRAM_OK) {
             status = search_slab(dense, prepared, base->first_row, &request);
@@ -197,12 +180,13 @@ static enum engram_status search_base(struct dense *dense, struct engram_source 
     return status;
 }
 
-static bool base_done(struct engram_job_state *job, const struct engram_slab *base)
+/* Whether something is left to do of all queries and the base rows from `row` on. */
+static bool base_left(struct engram_job_state *job, int64_t row, int64_t rows)
 {
-    const struct engram_unit all = {
-        .queries = {job->inputs.queries.first, job->inputs.queries.last},
-        .base = {base->first_row, base->first_row + base->set.rows}};
-    return !engram_units_left(job, &all);
+    struct engram_unit all = engram_units_all(job);
+    all.base[0] = row;
+    all.base[1] = rows < all.base[1] - row ? row + rows : all.base[1];
+    return engram_units_left(job, &all);
 }
 
 static enum engram_status search_by_base(struct dense *dense)
@@ -210,20 +194,21 @@ static enum engram_status search_by_base(struct dense *dense)
     struct engram_job_state *job = dense->job;
     struct engram_source *base = NULL;
     struct engram_source *queries = NULL;
-    struct engram_slab slab;
+    const int64_t rows = job->plan.base_slab_rows;
     bool first = true;
-    enum engram_status status =
-        engram_feed_open(job, &job->inputs.base, job->plan.base_slab_rows, &base);
+    enum engram_status status = engram_feed_open(job, &job->inputs.base, rows, &base);
     if (status == ENGRAM_OK) {
         status = engram_feed_open(job, &job->inputs.queries, job->plan.query_slab_rows, &queries);
     }
-    while (status == ENGRAM_OK) {
-        status = engram_feed_next(job, base, &job->base_content, &slab);
-        if (status != ENGRAM_OK || slab.set.rows == 0) {
-            break;
+    for (int64_t row = job->inputs.base.first; status == ENGRAM_OK && row < job->inputs.base.last;
+         row += rows) {
+        struct engram_slab slab;
+        if (!base_left(job, row, rows)) {
+            continue;
         }
-        /* The queries are read once in any case: their content has to be known. */
-        if (first || !base_done(job, &slab)) {
+        engram_source_seek(base, row);
+        status = engram_feed_next(job, base, &job->base_content, &slab);
+        if (status == ENGRAM_OK) {
             status = search_base(dense, queries, &slab, first);
             engram_source_rewind(queries);
             first = false;

@@ -256,13 +256,13 @@ static enum engram_status take_content(const struct look *look)
     }
     /* The base of the first part that was looked at is the one to compare with. */
     size_t bytes = (size_t)own[0].count * sizeof *room;
-    bool first = pairwise || parts->base.hashed == 0;
+    bool first = pairwise || parts->base.seen == 0;
     if (status == ENGRAM_OK && first && bytes > 0) {
         memcpy(parts->base.grains + at[0], room, bytes);
     } else if (status == ENGRAM_OK && bytes > 0 && memcmp(parts->base.grains, room, bytes) != 0) {
         status = other_input(look, "rows of the base differ");
     }
-    parts->base.hashed = 1;
+    parts->base.seen = 1;
     free(room);
     return status;
 }

@@ -58,12 +58,21 @@ enum engram_status engram_feed_next(struct engram_job_state *job, struct engram_
                                     struct engram_content_hashes *content,
                                     struct engram_slab *slab);
 
-/* Reads and hashes a set without keeping it. */
-enum engram_status engram_feed_hash(struct engram_job_state *job, const struct engram_set_ref *set,
-                                    struct engram_content_hashes *content);
+/* Where the content of the base, or of the queries, is noted: queries that are the rows of the base
+ * have no room of their own. */
+struct engram_content_hashes *engram_feed_content(struct engram_job_state *job, bool queries);
 
-/* The hashes of the queries, once both sets were hashed. Not to be freed: they may be the base's.
- */
+/* Says that a grain is not what it was when it was read first, perhaps by an earlier run or another
+ * rank. CANT_CREATE. */
+enum engram_status engram_feed_changed(const struct engram_job_state *job,
+                                       const struct engram_content_hashes *content, int64_t grain);
+
+/* Reads and hashes what nobody has read yet, for the identity: the content of both sets is known
+ * then. */
+enum engram_status engram_feed_rest(struct engram_job_state *job);
+
+/* The content of the queries, once that of both sets is known. Not to be freed: it may be the
+ * base's. */
 struct engram_content_hashes engram_feed_query_content(const struct engram_job_state *job);
 
 /* The identity, likewise. */

@@ -17,14 +17,15 @@ struct engram_stream {
     struct engram_prepared *prepared;
     struct engram_slab slab; /* of the base, prepared */
     int64_t slab_rows;       /* of the base, but for the last slab */
-    int64_t left;            /* base rows that these queries still have to see */
+    int64_t next;            /* row at which the next slab of this pass begins */
+    int64_t next_query;      /* likewise of queries */
+    bool over;               /* there is none */
     bool whole;              /* one slab holds the base */
     bool loaded;             /* a slab is there */
-    bool given;              /* some slab was given to these queries */
+    bool given;              /* these queries' pass over the base has begun */
     bool upward;             /* slabs are given from the first to the last */
-    bool started;            /* some slab of queries was given */
+    bool started;            /* slabs of queries were asked for */
     bool checked;            /* these queries were checked */
-    bool counted;            /* the whole base was seen once */
 };
 
 enum engram_status engram_stream_open(struct engram_job_state *job, struct engram_stream **stream)
@@ -45,6 +46,7 @@ enum engram_status engram_stream_open(struct engram_job_state *job, struct engra
     }
     job->queries.what = job->query_name;
     job->queries.first_row = job->inputs.queries.first;
+    opened->next_query = job->inputs.queries.first;
     return status;
 }
 
@@ -58,35 +60,6 @@ static enum engram_status load_base(struct engram_stream *stream)
         engram_feed_next(job, stream->base, &job->base_content, &stream->slab);
     stream->slab.set.dim = job->inputs.base.dataset->dims[1];
     stream->loaded = status == ENGRAM_OK;
-    return status;
-}
-
-enum engram_status engram_stream_queries(struct engram_stream *stream, bool *more)
-{
-    struct engram_job_state *job = stream->job;
-    struct engram_slab slab;
-    enum engram_status status = ENGRAM_OK;
-    bool first = !stream->started;
-
-    stream->started = true;
-    stream->checked = false;
-    if (!first) {
-        engram_stream_again(stream);
-    }
-    if (stream->queries == NULL) {
-        *more = first;
-        status = first ? load_base(stream) : ENGRAM_OK;
-        job->queries.set = stream->slab.set;
-        return status;
-    }
-    status = engram_feed_next(job, stream->queries, &job->query_content, &slab);
-    if (status != ENGRAM_OK) {
-        return status;
-    }
-    *more = first || slab.set.rows > 0;
-    job->queries.set = slab.set;
-    job->queries.set.dim = job->inputs.queries.dataset->dims[1];
-    job->queries.first_row = slab.first_row;
     return status;
 }
 
@@ -175,107 +148,129 @@ static enum engram_status prepare(struct engram_stream *stream, struct engram_re
     if (status == ENGRAM_OK && stream->prepared == NULL) {
         status = engram_prepare_like(stream->model, &stream->slab.set, job->base_name,
                                      stream->slab.first_row, &options, &stream->prepared);
-        if (status == ENGRAM_OK && !stream->counted) {
-            job->report->search.skipped_base += stream->prepared->skipped;
-        }
     }
     if (status == ENGRAM_OK && !stream->checked) {
+        int64_t skipped = 0; /* known from reading */
         stream->checked = true;
-        status = engram_queries_check(stream->prepared, &job->queries, request,
-                                      &job->report->search.skipped_queries);
+        status = engram_queries_check(stream->prepared, &job->queries, request, &skipped);
     }
     return status;
 }
 
 /* ---- slabs of the base, up and down in turn: the one that ends a pass begins the next */
 
-/* First row of the slab that follows in this pass. */
-static int64_t next_row(const struct engram_stream *stream)
+static int64_t rows_at(const struct engram_stream *stream, int64_t row)
 {
-    const struct engram_slab *slab = &stream->slab;
-    return stream->upward ? slab->first_row + slab->set.rows : slab->first_row - stream->slab_rows;
+    int64_t left = stream->job->inputs.base.last - row;
+    return stream->whole || left < stream->slab_rows ? left : stream->slab_rows;
 }
 
-/* A new pass, if it can with the slab that is there. True: it is to be read first. */
-static bool begin_pass(struct engram_stream *stream)
+/* Whether something is left to do of the queries in memory and the slab at `row`, so that it has to
+ * be read. Sets without rows are looked at, too. */
+static bool is_useful(const struct engram_stream *stream, int64_t row)
+{
+    struct engram_job_state *job = stream->job;
+    const int64_t query = job->queries.first_row;
+    const struct engram_unit unit = {.queries = {query, query + job->queries.set.rows},
+                                     .base = {row, row + rows_at(stream, row)}};
+    return unit.queries[0] == unit.queries[1] || unit.base[0] == unit.base[1] ||
+           engram_units_left(job, &unit);
+}
+
+/* To the slab that follows one of `rows` rows in this pass. */
+static void step(struct engram_stream *stream, int64_t rows)
+{
+    const struct engram_set_ref *base = &stream->job->inputs.base;
+    if (stream->upward) {
+        stream->next += rows;
+        stream->over = stream->next >= base->last;
+    } else {
+        stream->over = stream->next == base->first;
+        stream->next = stream->next - base->first < stream->slab_rows
+                           ? base->first
+                           : stream->next - stream->slab_rows;
+    }
+}
+
+/* To the next slab of this pass that is of use. */
+static void skip_useless(struct engram_stream *stream)
+{
+    while (!stream->over && !is_useful(stream, stream->next)) {
+        step(stream, rows_at(stream, stream->next));
+    }
+}
+
+static void begin_pass(struct engram_stream *stream)
 {
     const struct engram_set_ref *base = &stream->job->inputs.base;
     const struct engram_slab *slab = &stream->slab;
-    stream->left = base->last - base->first;
     stream->upward = !stream->loaded || slab->first_row + slab->set.rows < base->last;
-    if (stream->loaded && (!stream->upward || slab->first_row == base->first)) {
-        return false;
-    }
-    engram_source_seek(stream->base, base->first);
-    return true;
+    stream->next = stream->upward ? base->first : slab->first_row;
+    stream->over = base->first == base->last;
+    stream->given = true;
+}
+
+/* Nothing is read any more when this returns. */
+static void stop_reading(struct engram_stream *stream)
+{
+    engram_source_seek(stream->base, stream->job->inputs.base.last);
 }
 
 /* The slab that comes next in this pass is read while this one is searched. */
 static void read_ahead(struct engram_stream *stream)
 {
-    stream->left -= stream->slab.set.rows;
-    if (stream->left > 0) {
-        engram_source_seek(stream->base, next_row(stream));
+    step(stream, stream->slab.set.rows);
+    skip_useless(stream);
+    if (!stream->over) {
+        engram_source_seek(stream->base, stream->next);
         if (stream->job->plan.read_ahead) {
             engram_source_start(stream->base);
         }
     }
 }
 
-/* Of a base that does not fit: the next slab for these queries. */
+/* Of a base that does not fit: the next slab for these queries. What others do meanwhile, or an
+ * earlier run did, is not read here: engram_feed_rest sees to the content. */
 static enum engram_status load_next(struct engram_stream *stream, bool *more)
 {
-    bool read = stream->given ? stream->left > 0 : begin_pass(stream);
-    *more = stream->left > 0;
-    return read ? load_base(stream) : ENGRAM_OK;
-}
-
-/* Whether all of the queries in memory and the slab is done, so that it need not be prepared. */
-static bool nothing_left(const struct engram_stream *stream)
-{
-    const struct engram_job_state *job = stream->job;
-    const int64_t query = job->queries.first_row;
-    const int64_t row = stream->slab.first_row;
-    const struct engram_unit unit = {.queries = {query, query + job->queries.set.rows},
-                                     .base = {row, row + stream->slab.set.rows}};
-    struct engram_unit left;
-    return job->done.count > 0 && stream->slab.set.rows > 0 && job->queries.set.rows > 0 &&
-           !engram_done_left(&job->done, &unit, &left);
-}
-
-/* The same, past slabs of which nothing is left to do. */
-static enum engram_status load_useful(struct engram_stream *stream, bool *more)
-{
-    enum engram_status status = load_next(stream, more);
-    while (status == ENGRAM_OK && *more && nothing_left(stream)) {
-        stream->given = true;
-        read_ahead(stream);
-        status = load_next(stream, more);
+    if (!stream->given) {
+        begin_pass(stream);
     }
-    return status;
+    skip_useless(stream);
+    *more = !stream->over;
+    if (stream->over) {
+        stop_reading(stream);
+        return ENGRAM_OK;
+    }
+    if (stream->loaded && stream->slab.first_row == stream->next) {
+        return ENGRAM_OK;
+    }
+    engram_source_seek(stream->base, stream->next);
+    return load_base(stream);
+}
+
+/* Of one that does: once for these queries. */
+static enum engram_status load_whole(struct engram_stream *stream, bool *more)
+{
+    *more = !stream->given && is_useful(stream, stream->job->inputs.base.first);
+    stream->given = true;
+    return *more && !stream->loaded ? load_base(stream) : ENGRAM_OK;
 }
 
 enum engram_status engram_stream_base(struct engram_stream *stream,
                                       const struct engram_prepared **prepared, int64_t *first_row,
                                       struct engram_request *request)
 {
-    bool more = !stream->given;
-    enum engram_status status = ENGRAM_OK;
-
+    bool more;
     *prepared = NULL;
-    if (!stream->whole) {
-        status = load_useful(stream, &more);
-    } else if (more && !stream->loaded) {
-        status = load_base(stream);
-    }
+    enum engram_status status =
+        stream->whole ? load_whole(stream, &more) : load_next(stream, &more);
     if (status != ENGRAM_OK || !more) {
-        stream->counted = stream->counted || status == ENGRAM_OK;
         return status;
     }
     uint64_t start = engram_clock_ns();
     status = prepare(stream, request);
     stream->job->report->search_seconds += (double)(engram_clock_ns() - start) * 1e-9;
-    stream->given = true;
     if (status == ENGRAM_OK && !stream->whole) {
         read_ahead(stream);
     }
@@ -284,25 +279,61 @@ enum engram_status engram_stream_base(struct engram_stream *stream,
     return status;
 }
 
-void engram_stream_again(struct engram_stream *stream)
-{
-    stream->given = false;
-    if (!stream->whole && stream->left > 0) {
-        engram_source_rewind(stream->base); /* nothing is read any more when this returns */
-    }
-}
+/* ---- slabs of queries */
 
-enum engram_status engram_stream_finish(struct engram_stream *stream)
+/* To the next slab of queries of which something is left to do. Without rows there is one slab. */
+static bool find_queries(struct engram_stream *stream)
 {
     struct engram_job_state *job = stream->job;
-    enum engram_status status = ENGRAM_OK;
+    const struct engram_set_ref *queries = &job->inputs.queries;
+    const int64_t rows = job->plan.query_slab_rows;
+    struct engram_unit all = engram_units_all(job);
+    bool first = stream->next_query == queries->first && !stream->started;
+    while (stream->next_query < queries->last) {
+        int64_t left = queries->last - stream->next_query;
+        all.queries[0] = stream->next_query;
+        all.queries[1] = stream->next_query + (rows < left ? rows : left);
+        if (all.base[0] == all.base[1] || engram_units_left(job, &all)) {
+            return true;
+        }
+        stream->next_query = all.queries[1];
+    }
+    return first && queries->first == queries->last;
+}
+
+enum engram_status engram_stream_queries(struct engram_stream *stream, bool *more)
+{
+    struct engram_job_state *job = stream->job;
+    struct engram_slab slab;
+    bool first = !stream->started;
+
+    stream->checked = false;
+    stream->given = false;
     if (!stream->whole) {
-        engram_source_seek(stream->base, job->inputs.base.first + job->base_content.hashed);
+        stop_reading(stream);
     }
-    while (status == ENGRAM_OK &&
-           job->base_content.hashed < job->inputs.base.last - job->inputs.base.first) {
-        status = load_base(stream);
+    if (stream->queries == NULL) {
+        stream->started = true;
+        *more = first;
+        enum engram_status status = first ? load_base(stream) : ENGRAM_OK;
+        job->queries.set = stream->slab.set;
+        return status;
     }
+    *more = find_queries(stream);
+    stream->started = true;
+    if (!*more) {
+        return ENGRAM_OK;
+    }
+    engram_source_seek(stream->queries, stream->next_query);
+    enum engram_status status =
+        engram_feed_next(job, stream->queries, engram_feed_content(job, true), &slab);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    stream->next_query += slab.set.rows;
+    job->queries.set = slab.set;
+    job->queries.set.dim = job->inputs.queries.dataset->dims[1];
+    job->queries.first_row = slab.first_row;
     return status;
 }
 

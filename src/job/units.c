@@ -33,21 +33,15 @@ static enum engram_status search_slab(struct engram_job_state *job,
     return status;
 }
 
-/* All slabs of the base past the queries in memory, unless all of that is done. */
+/* All slabs of the base past the queries in memory. */
 static enum engram_status search_queries(struct engram_job_state *job,
                                          const struct engram_unit_search *search,
                                          struct engram_stream *stream)
 {
-    struct engram_unit all = engram_units_all(job);
     const struct engram_prepared *prepared;
     struct engram_request request;
     int64_t first_row;
     enum engram_status status;
-    all.queries[0] = job->queries.first_row;
-    all.queries[1] = all.queries[0] + job->queries.set.rows;
-    if (!engram_units_left(job, &all) && (job->done.count > 0 || job->crew != NULL)) {
-        return ENGRAM_OK;
-    }
     do {
         status = engram_stream_base(stream, &prepared, &first_row, &request);
         if (status == ENGRAM_OK && prepared != NULL) {
@@ -70,9 +64,6 @@ static enum engram_status search_all(struct engram_job_state *job,
             status = search_queries(job, search, stream);
         }
     }
-    if (status == ENGRAM_OK) {
-        status = engram_stream_finish(stream);
-    }
     engram_stream_close(stream);
     return status;
 }
@@ -91,7 +82,7 @@ enum engram_status engram_units_share(struct engram_job_state *job,
             status = engram_crew_close(job, status);
         }
     }
-    return status;
+    return status == ENGRAM_OK ? engram_feed_rest(job) : status;
 }
 
 struct share {
@@ -111,6 +102,16 @@ enum engram_status engram_units_search(struct engram_job_state *job,
     struct share share = {job, search};
     return engram_ranks_self() > 0 ? engram_worker_run(job, search)
                                    : engram_units_share(job, search, search_share, &share);
+}
+
+void engram_units_slab(const struct engram_set_ref *set, int64_t rows, int64_t row, int64_t slab[2])
+{
+    slab[0] = set->first;
+    slab[1] = set->last;
+    if (rows < set->last - set->first) {
+        slab[0] += (row - set->first) / rows * rows;
+        slab[1] = slab[0] + rows < set->last ? slab[0] + rows : set->last;
+    }
 }
 
 enum engram_status engram_units_mirror(struct engram_job_state *job)

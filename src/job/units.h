@@ -28,10 +28,14 @@ enum engram_status engram_units_search(struct engram_job_state *job,
                                        const struct engram_unit_search *search);
 
 /* With other ranks: gives them units while `own` does this rank's share, then waits for them.
- * Alone: calls `own`. For rank 0. */
+ * Alone: calls `own`. Then the content of rows that nobody had to read is found. For rank 0. */
 enum engram_status engram_units_share(struct engram_job_state *job,
                                       const struct engram_unit_search *search,
                                       enum engram_status (*own)(void *context), void *context);
+
+/* The slab of a set's rows, on a grid of `rows` from its first, that holds row `row`. */
+void engram_units_slab(const struct engram_set_ref *set, int64_t rows, int64_t row,
+                       int64_t slab[2]);
 
 /* Under symmetry what is done is done for both sides, but a save that was interrupted may have
  * noted one only. */

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "job/worker.h"
 
 #include <stdlib.h>
@@ -22,8 +21,6 @@ struct worker {
     struct held queries;
     struct engram_prepared *prepared; /* of the base rows */
     bool checked;                     /* the queries were */
-    struct engram_grain *grains;      /* content of what was read */
-    size_t grain_count;
 };
 
 static void drop(struct held *held)
@@ -32,41 +29,37 @@ static void drop(struct held *held)
     *held = (struct held){0};
 }
 
-/* What the rows that were read hash to. */
-static enum engram_status note_content(struct worker *worker, const struct held *held,
-                                       uint64_t side)
+/* Tells rank 0 what the rows that were read are, before any answer that stands on them. */
+static enum engram_status report_content(const struct engram_job_state *job,
+                                         const struct held *held, bool queries)
 {
-    const struct engram_job_state *job = worker->job;
-    const struct engram_log *log = &job->options->log;
-    const struct engram_set_ref *set = side == 0 ? &job->inputs.base : &job->inputs.queries;
-    struct engram_content_hashes content;
-    enum engram_status status = engram_content_create(held->rows[0], held->rows[1], log, &content);
-    if (status != ENGRAM_OK) {
-        return status;
-    }
-    (void)engram_content_add(&content, &held->slab.set, held->slab.first_row, job->plan.threads);
-    struct engram_grain *all =
-        reallocarray(worker->grains, worker->grain_count + (size_t)content.count + 1, sizeof *all);
-    if (all == NULL) {
-        status = engram_fail(log, ENGRAM_ERR_RESOURCE, "not enough memory for content hashes");
+    const int64_t count = engram_slab_grains(&held->slab.set);
+    const struct engram_set_ref *set = queries ? &job->inputs.queries : &job->inputs.base;
+    const int64_t first = (held->rows[0] - set->first) / ENGRAM_ROW_GRAIN;
+    struct engram_grain_sum *sums = calloc((size_t)count + 1, sizeof *sums);
+    struct engram_grain *grains = calloc((size_t)count + 1, sizeof *grains);
+    enum engram_status status = ENGRAM_OK;
+    if (sums == NULL || grains == NULL) {
+        status = engram_fail(&job->options->log, ENGRAM_ERR_RESOURCE,
+                             "not enough memory for content hashes");
     } else {
-        int64_t first = (held->rows[0] - set->first) / ENGRAM_ROW_GRAIN;
-        worker->grains = all;
-        for (int64_t g = 0; g < content.count; g++) {
-            all[worker->grain_count++] =
-                (struct engram_grain){side, (uint64_t)(first + g), content.grains[g]};
+        engram_content_sum(&held->slab.set, job->plan.threads, sums);
+        for (int64_t g = 0; g < count; g++) {
+            grains[g] = (struct engram_grain){queries, first + g, sums[g]};
         }
+        engram_ranks_report(grains, (size_t)count);
     }
-    engram_content_free(&content);
+    free(sums);
+    free(grains);
     return status;
 }
 
 /* Rows [rows[0], rows[1]) of a set into memory. */
-static enum engram_status load(struct worker *worker, uint64_t side, const int64_t rows[2],
+static enum engram_status load(struct worker *worker, bool queries, const int64_t rows[2],
                                struct held *held)
 {
     struct engram_job_state *job = worker->job;
-    struct engram_set_ref set = side == 0 ? job->inputs.base : job->inputs.queries;
+    struct engram_set_ref set = queries ? job->inputs.queries : job->inputs.base;
     uint64_t start = engram_clock_ns();
     drop(held);
     set.first = rows[0];
@@ -78,21 +71,10 @@ static enum engram_status load(struct worker *worker, uint64_t side, const int64
     }
     if (status == ENGRAM_OK) {
         held->slab.set.dim = set.dataset->dims[1];
-        status = note_content(worker, held, side);
+        status = report_content(job, held, queries);
     }
     job->report->read_seconds += (double)(engram_clock_ns() - start) * 1e-9;
     return status;
-}
-
-/* The slab of `all` rows, on a grid of `rows`, that holds row `row`. */
-static void slab_of(const struct engram_set_ref *set, int64_t rows, int64_t row, int64_t slab[2])
-{
-    slab[0] = set->first;
-    slab[1] = set->last;
-    if (rows < set->last - set->first) {
-        slab[0] += (row - set->first) / rows * rows;
-        slab[1] = slab[0] + rows < set->last ? slab[0] + rows : set->last;
-    }
 }
 
 static bool holds(const struct held *held, const int64_t rows[2])
@@ -109,8 +91,8 @@ static enum engram_status load_base(struct worker *worker, const struct engram_u
     }
     engram_prepared_free(worker->prepared);
     worker->prepared = NULL;
-    slab_of(&job->inputs.base, job->plan.base_slab_least, unit->base[0], slab);
-    return load(worker, 0, slab, &worker->base);
+    engram_units_slab(&job->inputs.base, job->plan.base_slab_least, unit->base[0], slab);
+    return load(worker, false, slab, &worker->base);
 }
 
 /* Where the queries are the rows of a base that is whole, they are there already. */
@@ -123,9 +105,9 @@ static enum engram_status load_queries(struct worker *worker, const struct engra
         from = &worker->base;
     } else if (!holds(&worker->queries, unit->queries)) {
         int64_t slab[2];
-        slab_of(&job->inputs.queries, job->plan.query_slab_rows, unit->queries[0], slab);
+        engram_units_slab(&job->inputs.queries, job->plan.query_slab_rows, unit->queries[0], slab);
         worker->checked = false;
-        status = load(worker, 1, slab, &worker->queries);
+        status = load(worker, true, slab, &worker->queries);
     }
     job->queries.set = from->slab.set;
     job->queries.first_row = from->slab.first_row;
@@ -147,7 +129,7 @@ static enum engram_status answer(struct worker *worker, const struct engram_unit
                                       &worker->prepared);
     }
     if (status == ENGRAM_OK && !worker->checked) {
-        int64_t skipped;
+        int64_t skipped = 0; /* rank 0 knows */
         worker->checked = true;
         status = engram_queries_check(worker->prepared, &job->queries, &request, &skipped);
     }
@@ -186,12 +168,8 @@ enum engram_status engram_worker_run(struct engram_job_state *job,
             status = answer(&worker, search, &unit);
         }
     }
-    if (status == ENGRAM_OK) {
-        engram_ranks_report(worker.grains, worker.grain_count);
-    }
     engram_prepared_free(worker.prepared);
     drop(&worker.base);
     drop(&worker.queries);
-    free(worker.grains);
     return status;
 }

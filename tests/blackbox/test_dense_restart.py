@@ -69,7 +69,9 @@ class Job:
         self.t.check(self.out.exists() and self.out.read_bytes() == self.want,
                      f"{label}: other bytes")
         self.out.unlink(missing_ok=True)
-        return json.loads(Path(stats).read_text(encoding="utf-8")) if code == 0 else {}
+        said = json.loads(Path(stats).read_text(encoding="utf-8")) if code == 0 else {}
+        self.t.check(said.get("skipped_base_rows") == 1, f"{label}: rows of NaN: {said}")
+        return said
 
 
 def earlier(stats):

@@ -1,5 +1,6 @@
 """Several processes on one job: the bytes of one process, whatever their number."""
 
+import json
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import time
 
+import h5py
 import numpy as np
 
 from support import Skip, binary
@@ -106,6 +108,77 @@ def saved_some(t, job, out):
         time.sleep(0.01)
     job.kill()
     t.require(False, f"saved nothing: {job.communicate()[1]}")
+
+
+def stats_of(t, count, *arguments):
+    """What rank 0 says of a job that succeeds."""
+    path = t.path("stats.json")
+    done = subprocess.run(ranks(t, count, "--stats", path, *arguments), env=ENVIRONMENT, text=True,
+                          capture_output=True, timeout=300, check=False)
+    t.require(done.returncode == 0, f"{count} ranks: {arguments}: {done.stderr}")
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)
+
+
+def test_rank_0_need_not_read_what_others_read(t):
+    """The identity, and the count of rows without answers, are those of one process. How rows are
+    shared out is a matter of luck on a busy machine, so there are several tries."""
+    mpi_binary(t)
+    two, _ = inputs(t, rows=40000, dim=240)
+    whole, out, stats = t.path("whole.h5"), t.path("out.h5"), None
+    arguments = ["--filter", "canonical", "--isa", "portable", "--memory", "60M"]
+    t.succeeds("-q", *arguments[4:], two, whole)
+    for _ in range(6):
+        if os.path.exists(out):
+            os.unlink(out)
+        stats = stats_of(t, 4, *arguments, two, out)
+        t.check(content(out) == content(whole), "other bytes")
+        t.check(stats["skipped_base_rows"] == 1 and stats["skipped_queries"] == 0,
+                f"skipped {stats['skipped_base_rows']}, {stats['skipped_queries']}")
+        if stats["rows_read"] < 40000:
+            break
+    t.check(stats["ranks"] == 4 and stats["rows_read"] < 40000, f"{stats['rows_read']} rows read")
+
+
+def test_changed_rows_are_noticed_whoever_read_them(t):
+    """After a run that ended early: other rows are refused, or nobody had looked at them."""
+    mpi_binary(t)
+    arguments = ["--memory", "60M"]
+    slow = ["--filter", "canonical", "--isa", "portable", *arguments]
+    two, _ = inputs(t, rows=40000, dim=240)
+    whole, out = t.path("whole.h5"), t.path("out.h5")
+    job = subprocess.Popen(ranks(t, 3, *slow, two, out), env=ENVIRONMENT, text=True,
+                           stderr=subprocess.PIPE)
+    saved_some(t, job, out)
+    job.send_signal(signal.SIGTERM)
+    job.communicate(timeout=120)
+    t.require(os.path.exists(out + ".checkpoint"), "no checkpoint")
+    kept = content(out + ".checkpoint")
+    refused = 0
+    for row in (3, 14000, 27000, 39999):
+        with h5py.File(two, "r+") as f:
+            old = f["train"][row]
+            f["train"][row] = old + 1
+        done = subprocess.run(ranks(t, 2, *arguments, two, out), env=ENVIRONMENT, text=True,
+                              capture_output=True, timeout=300, check=False)
+        if done.returncode == 0:
+            t.succeeds("-q", "--force", two, whole)
+            t.check(content(out) == content(whole), f"row {row}: answers of two inputs")
+            os.unlink(out)
+        else:
+            t.check(done.returncode == 73 and "changed since the checkpoint" in done.stderr,
+                    f"row {row}: {done.returncode}: {done.stderr}")
+            t.check(not os.path.exists(out), f"row {row}: an output")
+            refused += 1
+        with h5py.File(two, "r+") as f:
+            f["train"][row] = old
+        with open(out + ".checkpoint", "wb") as f:
+            f.write(kept)
+    t.check(refused > 0, "no change was noticed")
+    t.succeeds("-q", "--force", two, whole)
+    stats = stats_of(t, 2, two, out)
+    t.check(content(out) == content(whole), "other bytes when the input is back")
+    t.check(stats["skipped_base_rows"] == 1, f"{stats['skipped_base_rows']} rows skipped")
 
 
 def workers_of(job):

@@ -1,5 +1,6 @@
 """The same command goes on where a kill or a signal ended it, and ends with the same bytes."""
 
+import json
 import os
 import random
 import signal
@@ -143,6 +144,36 @@ def test_other_input_and_other_options_are_refused(t):
     t.succeeds("-q", source, whole)
     t.succeeds("-q", source, out)
     t.check(content(out) == content(whole), "other bytes when the input is back")
+
+
+def skipped_rows(path):
+    with open(path, encoding="utf-8") as f:
+        said = json.load(f)
+    return said["skipped_queries"], said["skipped_base_rows"]
+
+
+def test_rows_without_answers_are_all_counted(t):
+    """Also those that only an earlier run had to search, and each of them once."""
+    source, stats = t.path("in.h5"), t.path("stats.json")
+    rows = t.gaussian(ROWS, DIM)
+    rows[t.random.integers(ROWS, size=40), 7] = np.nan
+    queries = t.gaussian(9000, DIM)
+    queries[t.random.integers(9000, size=30), 3] = np.inf
+    t.h5("in.h5", {"train": rows, "test": queries}, {"distance": "euclidean"})
+    expected = (int((~np.isfinite(queries)).any(axis=1).sum()),
+                int((~np.isfinite(rows)).any(axis=1).sum()))
+    run = t.run("-q", "--stats", stats, source, t.path("whole.h5"))
+    t.check(run.code == 0 and skipped_rows(stats) == expected, f"{skipped_rows(stats)}, not {expected}")
+    for kind in ([], ["--memory", "46M"], ["--max-distance", "8"]):
+        out = t.path("out.h5")
+        interrupted(t, source, out, *kind)
+        run = t.run("--stats", stats, "-v", *kind, source, out)
+        t.check(run.code == 0 and "goes on" in run.err, f"{kind}: {run}")
+        t.check(skipped_rows(stats) == expected,
+                f"{kind}: {skipped_rows(stats)}, not {expected}")
+        t.check(f"NaN or infinity: {expected[0]};" in run.err
+                and f"NaN or infinity: {expected[1]};" in run.err, f"{kind}: {run.err}")
+        os.unlink(out)
 
 
 def test_from_scratch(t):
