@@ -123,6 +123,7 @@ struct engram_job_report {
     int64_t groups;               /* ... groups of two rows or more, ... */
     int64_t largest_group;        /* ... rows of the largest */
     int ranks;                    /* processes that took part */
+    uint64_t ranks_peak_bytes;    /* the most memory that another process took; 0: none */
     uint64_t rows_read;           /* by this process, base and queries, again counted again */
     bool continued;               /* an earlier run's checkpoint was there */
     bool saved;                   /* ended early, and its work is in OUTPUT.checkpoint */

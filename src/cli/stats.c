@@ -189,6 +189,9 @@ static void json_search(struct json *json, const struct engram_cli_summary *summ
     if (peak > 0) {
         json_unsigned(json, "peak_rss_bytes", peak);
     }
+    if (report->ranks > 1) {
+        json_unsigned(json, "other_ranks_peak_rss_bytes", report->ranks_peak_bytes);
+    }
 }
 
 /* Takes over `fd`. */

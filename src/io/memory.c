@@ -52,6 +52,12 @@ static size_t bytes_called(const char *path, const char *name)
     return bytes;
 }
 
+size_t engram_memory_resident(void)
+{
+    size_t bytes = bytes_called("/proc/self/status", "VmRSS");
+    return bytes != SIZE_MAX ? bytes : 0;
+}
+
 size_t engram_memory_peak(void)
 {
     struct rusage usage;

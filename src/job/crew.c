@@ -39,6 +39,7 @@ struct engram_crew {
     size_t unread_max;
     size_t unread_bytes;        /* of pieces, also of units in hand */
     int64_t out;                /* units given to others and not finished */
+    uint64_t peak_bytes;        /* of another rank's memory, the most */
     enum engram_status failure; /* of another rank, .. */
     int failed_rank;
     char why[512];
@@ -225,10 +226,12 @@ static void reported(void *context, int rank, const struct engram_grain *grains,
     pthread_mutex_unlock(&crew->lock);
 }
 
-static void left(void *context, int rank, enum engram_status status, const char *why)
+static void left(void *context, int rank, enum engram_status status, const char *why,
+                 uint64_t peak_bytes)
 {
     struct engram_crew *crew = context;
     pthread_mutex_lock(&crew->lock);
+    crew->peak_bytes = peak_bytes > crew->peak_bytes ? peak_bytes : crew->peak_bytes;
     if (status != ENGRAM_OK) {
         fail(crew, rank, status, why);
     }
@@ -433,6 +436,9 @@ enum engram_status engram_crew_close(struct engram_job_state *job, enum engram_s
     if (status == ENGRAM_OK) {
         status = engram_crew_gather(job); /* the last words */
     }
+    pthread_mutex_lock(&crew->lock);
+    job->report->ranks_peak_bytes = crew->peak_bytes;
+    pthread_mutex_unlock(&crew->lock);
     if (all_left) { /* else the process ends soon, and its thread may still look */
         dismiss(crew);
     }

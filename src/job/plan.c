@@ -363,14 +363,18 @@ enum engram_status engram_plan_make(const struct engram_inputs *inputs,
 
 uint64_t engram_plan_part(uint64_t memory)
 {
-    return engram_ranks_count() > 1 ? memory / 8 * 7 : memory;
+    const uint64_t taken = engram_ranks_bytes();
+    if (engram_ranks_count() == 1) {
+        return memory;
+    }
+    return memory > taken + 8 ? (memory - taken) / 8 * 7 : 1; /* 0 would be "as much as there is" */
 }
 
 /* In MiB, the --memory of which so much is left for the plan; rounded up. */
 static double memory_for(uint64_t planned)
 {
     const double part = engram_ranks_count() > 1 ? 7.0 / 8.0 : 1.0;
-    return floor((double)planned / part / 0x1p20) + 1;
+    return floor(((double)planned / part + (double)engram_ranks_bytes()) / 0x1p20) + 1;
 }
 
 enum engram_status engram_plan_check(const struct engram_plan *plan, const struct engram_log *log)

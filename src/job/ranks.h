@@ -27,6 +27,9 @@ int engram_ranks_count(void);
 /* Ranks on this machine, which share its memory. */
 int engram_ranks_here(void);
 
+/* What MPI itself takes of a process's memory: the most of all ranks, so that all plan alike. */
+uint64_t engram_ranks_bytes(void);
+
 /* The least of all ranks' values. Every rank calls it, at the same place. */
 uint64_t engram_ranks_least(uint64_t value);
 
@@ -51,7 +54,7 @@ struct engram_grain {
 void engram_ranks_report(const struct engram_grain *grains, size_t count);
 
 /* This rank takes no part any more; OK: because there is no more work. Else `why` is the message.
- * The last word. */
+ * The last word, with which the rank's peak of memory goes. */
 void engram_ranks_leave(enum engram_status status, const char *why);
 
 /* ---- rank 0 */
@@ -67,7 +70,8 @@ struct engram_ranks_desk {
     void (*finished)(void *context, int rank, const struct engram_unit *unit,
                      const int64_t pairs[2]);
     void (*reported)(void *context, int rank, const struct engram_grain *grains, size_t count);
-    void (*left)(void *context, int rank, enum engram_status status, const char *why);
+    void (*left)(void *context, int rank, enum engram_status status, const char *why,
+                 uint64_t peak_bytes);
     void *context;
 };
 

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "io/memory.h"
 #include "job/ranks.h"
 
 enum word { ASK = 1, PIECE, FINISHED, GRAINS, LEFT, WORK, NO_WORK };
@@ -20,6 +21,9 @@ enum { TAG_HEAD = 1, TAG_BODY, TAG_ANSWER };
 #define BODY_MAX ((size_t)256 << 20)
 
 #define NAP_NS 500000L
+/* What MPI takes on top of what it has once all ranks have spoken to each other: buffers that it
+ * makes when it needs them. */
+#define LATER_BYTES ((uint64_t)8 << 20)
 /* For ranks to say goodbye, after a job that failed. */
 #define PATIENCE_NS ((uint64_t)5 * 1000 * 1000 * 1000)
 
@@ -27,6 +31,7 @@ static struct {
     int self;
     int count;
     int here;
+    uint64_t bytes;
     const struct engram_ranks_desk *desk;
     pthread_t thread;
     bool serving;
@@ -44,6 +49,7 @@ static void nap(void)
 
 bool engram_ranks_start(int *argc, char ***argv)
 {
+    const size_t before = engram_memory_resident();
     int provided = MPI_THREAD_SINGLE;
     MPI_Comm local;
     if (MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS) {
@@ -62,6 +68,12 @@ bool engram_ranks_start(int *argc, char ***argv)
         }
         (void)MPI_Finalize();
         return false;
+    }
+    if (ranks.count > 1) {
+        (void)engram_ranks_least(0); /* connects them, which takes memory */
+        size_t now = engram_memory_resident();
+        uint64_t taken = (now > before ? now - before : 0) + LATER_BYTES;
+        ranks.bytes = UINT64_MAX - engram_ranks_least(UINT64_MAX - taken);
     }
     return true;
 }
@@ -106,6 +118,11 @@ int engram_ranks_count(void)
 int engram_ranks_here(void)
 {
     return ranks.here;
+}
+
+uint64_t engram_ranks_bytes(void)
+{
+    return ranks.bytes;
 }
 
 uint64_t engram_ranks_least(uint64_t value)
@@ -179,8 +196,10 @@ void engram_ranks_report(const struct engram_grain *grains, size_t count)
 
 void engram_ranks_leave(enum engram_status status, const char *why)
 {
-    const int64_t head[HEAD] = {
-        [WORD] = LEFT, [BYTES] = (int64_t)strlen(why) + 1, [QUERIES] = (int64_t)status};
+    const int64_t head[HEAD] = {[WORD] = LEFT,
+                                [BYTES] = (int64_t)strlen(why) + 1,
+                                [QUERIES] = (int64_t)status,
+                                [PAIRS] = (int64_t)engram_memory_peak()};
     if (ranks.self > 0) {
         put(head, why);
     }
@@ -249,7 +268,8 @@ static void serve_one(int rank)
         break;
     default:
         body = body_or_end(rank, head);
-        desk->left(desk->context, rank, (enum engram_status)head[QUERIES], body);
+        desk->left(desk->context, rank, (enum engram_status)head[QUERIES], body,
+                   (uint64_t)head[PAIRS]);
         free(body);
         __atomic_sub_fetch(&ranks.present, 1, __ATOMIC_RELAXED);
         break;

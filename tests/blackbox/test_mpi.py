@@ -44,21 +44,32 @@ def inputs(t, rows=6000, dim=40):
     return t.two_sets(data, t.gaussian(2500, dim), metric="angular"), t.h5("one.h5", {"x": data})
 
 
+def least_memory(t, *arguments):
+    """What four ranks want at the least, in MiB: it depends on the MPI, too."""
+    done = subprocess.run(ranks(t, 4, "--memory", "1M", *arguments, t.path("none.h5")),
+                          env=ENVIRONMENT, text=True, capture_output=True, timeout=120, check=False)
+    named = re.search(r"the smallest that works is --memory (\d+)M", done.stderr)
+    t.require(done.returncode == 71 and named, f"{arguments}: {done.returncode}: {done.stderr}")
+    return int(named[1])
+
+
 def test_same_bytes_with_any_number_of_ranks(t):
     mpi_binary(t)
     two, one = inputs(t)
     jobs = [
         [two],
-        [two, "--memory", "54M", "-k", "25", "--float64"],
+        [two, "-k", "25", "--float64", "--memory", 6],
         [one, "--min-similarity", "0.7"],
-        [one, "--min-similarity", "0.7", "--memory", "54M"],
+        [one, "--min-similarity", "0.7", "--memory", 6],
         [one, "-k", "3", "--max-distance", "0.4", "--metric", "l2"],
         [one, "--min-similarity", "0.8", "--components"],
         [two, "--all", "--query-rows", "0:300"],
-        [two, "--all", "--float64", "--memory", "110M", "--compress", "1", "--query-rows", "0:900"],
+        [two, "--all", "--float64", "--compress", "1", "--query-rows", "0:900", "--memory", 40],
     ]
     whole, out = t.path("whole.h5"), t.path("out.h5")
     for arguments in jobs:
+        if arguments[-2] == "--memory":
+            arguments[-1] = f"{arguments[-1] + least_memory(t, *arguments[:-2])}M"
         t.succeeds("-q", "--force", *arguments, whole)
         for count in (1, 2, 3, 4):
             if os.path.exists(out):
@@ -85,19 +96,6 @@ def test_mistakes_are_said_once(t):
                 f"{arguments}: {done.returncode}, not {code}: {done.stderr}")
 
 
-def test_the_least_memory_that_is_named_works(t):
-    mpi_binary(t)
-    two, _ = inputs(t)
-    arguments = ["--memory", "1M", two, t.path("out.h5")]
-    for code in (71, 0):
-        done = subprocess.run(ranks(t, 2, *arguments), env=ENVIRONMENT, text=True,
-                              capture_output=True, timeout=120, check=False)
-        t.check(done.returncode == code, f"{arguments}: {done.returncode}: {done.stderr}")
-        named = re.search(r"the smallest that works is --memory (\d+M)", done.stderr)
-        t.require(code == 0 or named, f"no memory is named: {done.stderr}")
-        arguments[1] = named[1] if named else arguments[1]
-
-
 def saved_some(t, job, out):
     checkpoint = out + ".checkpoint"
     for _ in range(3000):
@@ -120,18 +118,61 @@ def stats_of(t, count, *arguments):
         return json.load(f)
 
 
+def test_shards_by_several_ranks(t):
+    """A shard is a range of queries: each by another number of ranks, merged to the same bytes."""
+    mpi_binary(t)
+    two, one = inputs(t, rows=4000)
+    jobs = [
+        [two, "-k", "7"],
+        [two, "-k", "7", "--memory", 6],
+        [one, "--min-similarity", "0.7"],
+        [one, "-k", "3", "--max-distance", "0.4", "--metric", "l2"],
+        [one, "--min-similarity", "0.8", "--components"],
+        [two, "--all", "--query-rows", "0:300"],
+        [one, "--self", "--pairwise"],
+    ]
+    whole, out = t.path("whole.h5"), t.path("out.h5")
+    parts = [t.path(f"out.shard-{i}-of-3.h5") for i in (1, 2, 3)]
+    for arguments in jobs:
+        if arguments[-2] == "--memory":
+            arguments[-1] = f"{arguments[-1] + least_memory(t, *arguments[:-2])}M"
+        t.succeeds("-q", "--force", *arguments, whole)
+        for number, part in enumerate(parts, 1):
+            stats = stats_of(t, 1 + number, "--force", "--shard", f"{number}/3", *arguments, out)
+            t.check(stats["ranks"] == 1 + number, f"{arguments}: {stats['ranks']} ranks")
+            t.require(os.path.exists(part), f"{arguments}: no part {number}")
+        t.succeeds("merge", "-q", "--force", *parts, out)
+        t.check(content(out) == content(whole), f"{arguments}: other bytes")
+
+
+def test_memory_is_a_promise_of_every_rank(t):
+    """Also the least that is named; MPI's own memory counts."""
+    mpi_binary(t)
+    two, _ = inputs(t, rows=40000, dim=400)  # 64 MB
+    for kind in (["-k", "20"], ["--min-similarity", "0.3"], ["--all", "--query-rows", "0:400"]):
+        least = least_memory(t, *kind, two)
+        for more in (0, 30):
+            out = t.path("out.h5")
+            limit = least + more
+            stats = stats_of(t, 4, "--force", "--memory", f"{limit}M", *kind, two, out)
+            peaks = stats["peak_rss_bytes"], stats["other_ranks_peak_rss_bytes"]
+            t.check(is_sanitized() or 0 < max(peaks) <= limit * 2**20,
+                    f"{kind}: {limit} MiB were allowed, and ranks took {peaks}")
+
+
 def test_rank_0_need_not_read_what_others_read(t):
     """The identity, and the count of rows without answers, are those of one process. How rows are
     shared out is a matter of luck on a busy machine, so there are several tries."""
     mpi_binary(t)
     two, _ = inputs(t, rows=40000, dim=240)
     whole, out, stats = t.path("whole.h5"), t.path("out.h5"), None
-    arguments = ["--filter", "canonical", "--isa", "portable", "--memory", "60M"]
-    t.succeeds("-q", *arguments[4:], two, whole)
+    slow = ["--filter", "canonical", "--isa", "portable"]
+    slow += ["--memory", f"{10 + least_memory(t, *slow, two)}M"]
+    t.succeeds("-q", two, whole)
     for _ in range(6):
         if os.path.exists(out):
             os.unlink(out)
-        stats = stats_of(t, 4, *arguments, two, out)
+        stats = stats_of(t, 4, *slow, two, out)
         t.check(content(out) == content(whole), "other bytes")
         t.check(stats["skipped_base_rows"] == 1 and stats["skipped_queries"] == 0,
                 f"skipped {stats['skipped_base_rows']}, {stats['skipped_queries']}")
@@ -143,9 +184,10 @@ def test_rank_0_need_not_read_what_others_read(t):
 def test_changed_rows_are_noticed_whoever_read_them(t):
     """After a run that ended early: other rows are refused, or nobody had looked at them."""
     mpi_binary(t)
-    arguments = ["--memory", "60M"]
-    slow = ["--filter", "canonical", "--isa", "portable", *arguments]
     two, _ = inputs(t, rows=40000, dim=240)
+    slow = ["--filter", "canonical", "--isa", "portable"]
+    arguments = ["--memory", f"{10 + least_memory(t, *slow, two)}M"]
+    slow += arguments
     whole, out = t.path("whole.h5"), t.path("out.h5")
     job = subprocess.Popen(ranks(t, 3, *slow, two, out), env=ENVIRONMENT, text=True,
                            stderr=subprocess.PIPE)
