@@ -61,7 +61,7 @@ ONLY_H5PY = (
     "deflate aggression level",
     "IndexError: tuple index out of range",  # a filter without them
     "Unspecified error in H5T",
-    "data type '<i",
+    "data type '<",
     "UnicodeDecodeError",  # names of members
     "NumPy dtype descriptor requires",
 )

@@ -41,12 +41,17 @@ extern const uintptr_t __stop___sancov_pcs[] __attribute__((weak, visibility("hi
 void __sanitizer_set_death_callback(void (*call)(void)) __attribute__((weak));
 void *__asan_get_report_address(void) __attribute__((weak));
 int __asan_report_present(void) __attribute__((weak));
+const char *__asan_locate_address(void *address, char *name, size_t name_size, void **block,
+                                  size_t *size) __attribute__((weak));
 size_t __asan_get_alloc_stack(void *address, void **trace, size_t size, int *thread)
     __attribute__((weak));
 
 /* Instrumented code: ours. The sanitizers' runtime is in the same program, but has no counters. */
 static uintptr_t first_pc;
 static uintptr_t last_pc = UINTPTR_MAX;
+
+/* Bytes outside a block that still are an overrun of it. */
+enum { NEAR = 64 };
 
 /* What the child shares with us: the input, and the counters after it. */
 static uint8_t *shared;
@@ -118,6 +123,20 @@ static int owner_of(void *const *frames, size_t count)
     return OURS; /* nobody's: worth a look */
 }
 
+/* Whether the block of memory that AddressSanitizer takes an address for is meant: libhdf5 also
+ * reads kilobytes behind its own blocks, where any other may be. */
+static bool is_near(void *address)
+{
+    char name[8];
+    void *block = NULL;
+    size_t size = 0;
+
+    return __asan_locate_address != NULL &&
+           __asan_locate_address(address, name, sizeof name, &block, &size) != NULL &&
+           (uintptr_t)address + NEAR >= (uintptr_t)block &&
+           (uintptr_t)address < (uintptr_t)block + size + NEAR;
+}
+
 static __attribute__((no_sanitize("address"))) int judge(void)
 {
     void *frames[FRAMES];
@@ -130,8 +149,9 @@ static __attribute__((no_sanitize("address"))) int judge(void)
     int owner = owner_of(frames + skip, (size_t)(count - skip));
     if (owner == OF_HDF5 && __asan_report_present != NULL && __asan_report_present() != 0) {
         int thread = 0;
-        size_t depth = __asan_get_alloc_stack(__asan_get_report_address(), frames, FRAMES, &thread);
-        if (depth > 0 && owner_of(frames, depth) == OURS) {
+        void *address = __asan_get_report_address();
+        size_t depth = __asan_get_alloc_stack(address, frames, FRAMES, &thread);
+        if (depth > 0 && is_near(address) && owner_of(frames, depth) == OURS) {
             owner = OURS;
         }
     }
