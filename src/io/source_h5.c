@@ -25,6 +25,12 @@ bool engram_h5_fetch(const struct engram_source *source, const hsize_t start[2],
                      const hsize_t count[2], void *to)
 {
     ENGRAM_READING(source->path, source->name);
+
+    if (source->scaleoffset.elements > 0 &&
+        !engram_scaleoffset_check(&source->scaleoffset, source->dataset, source->chunk, start,
+                                  count)) {
+        return false;
+    }
     ENGRAM_H5_HANDLE hid_t memory_space =
         H5Screate_simple(source->member == NULL ? 2 : 1, count, NULL);
 

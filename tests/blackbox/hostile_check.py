@@ -63,6 +63,7 @@ ONLY_H5PY = (
     "Unspecified error in H5T",
     "data type '<",
     "UnicodeDecodeError",  # names of members
+    "Unknown string encoding",
     "NumPy dtype descriptor requires",
 )
 

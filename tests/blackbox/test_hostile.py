@@ -245,6 +245,27 @@ def test_checksum(t):
         t.check(("/x: " if whole == "x" else "/t/v: ") in run.err, f"{name}: {run}")
 
 
+def test_scaleoffset(t):
+    """A chunk that claims more bits than it has: HDF5 would read what lies behind it."""
+    rows = np.arange(64 * 6).reshape(64, 6) % 100
+    path = t.path("scaled.h5")
+    with h5py.File(path, "w") as f:
+        x = f.create_dataset("x", data=rows.astype("i4"), chunks=(16, 4), scaleoffset=True)
+        chunk = x.id.get_chunk_info(5)
+    t.succeeds("--metric", "l2", path, t.path("scaled-out.h5"))
+    for value in (20, 31, 33, 0xFFFFFFFF):
+        with open(path, "r+b") as f:
+            f.seek(chunk.byte_offset)
+            f.write(struct.pack("<I", value))
+        run = t.run("--force", "--metric", "l2", path, t.path("no.h5"))
+        t.check(run.code == 65 and "rows 32 to 48 cannot be read" in run.err, f"{value}: {run}")
+    for dtype in (np.float32, np.float64, np.int8, np.uint16):
+        path = t.path(f"scaled-{np.dtype(dtype).name}.h5")
+        with h5py.File(path, "w") as f:
+            f.create_dataset("x", data=rows.astype(dtype), chunks=(10, 4), scaleoffset=3)
+        t.succeeds("--metric", "l2", path, t.path(f"out-{np.dtype(dtype).name}.h5"))
+
+
 def test_links(t):
     """Links in circles, and chains of them, end."""
     path = t.path("circles.h5")
