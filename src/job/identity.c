@@ -50,18 +50,29 @@ static uint64_t grain_hash(const struct engram_set *slab, int64_t first, int64_t
     return hash;
 }
 
+/* Rows [first, last) of a slab that are not finite; as a rule there are none. */
+static int64_t count_skipped(const struct engram_set *slab, int64_t first, int64_t last)
+{
+    const size_t dim = (size_t)slab->dim;
+    int64_t skipped = 0;
+    if (slab->stride == engram_row_bytes(slab->dtype, slab->dim) &&
+        engram_row_finite(slab->dtype, engram_set_row(slab, first), (size_t)(last - first) * dim)) {
+        return 0;
+    }
+    for (int64_t r = first; r < last; r++) {
+        skipped += !engram_row_finite(slab->dtype, engram_set_row(slab, r), dim);
+    }
+    return skipped;
+}
+
 /* Rows that are not finite are looked for here, and not where they are prepared, as every grain is
  * read in every run, by some rank, and counts once. */
 static struct engram_grain_sum sum_grain(const struct engram_set *slab, int64_t grain)
 {
     int64_t first = grain * ENGRAM_ROW_GRAIN;
     int64_t last = first + ENGRAM_ROW_GRAIN < slab->rows ? first + ENGRAM_ROW_GRAIN : slab->rows;
-    struct engram_grain_sum sum = {grain_hash(slab, first, last), 0};
-    for (int64_t r = first; slab->dtype != ENGRAM_BITS && r < last; r++) {
-        sum.skipped +=
-            !engram_row_look(slab->dtype, engram_set_row(slab, r), (size_t)slab->dim).finite;
-    }
-    return sum;
+    return (struct engram_grain_sum){grain_hash(slab, first, last),
+                                     count_skipped(slab, first, last)};
 }
 
 void engram_content_sum(const struct engram_set *slab, int threads, struct engram_grain_sum *sums)

@@ -124,6 +124,32 @@ void engram_row_widen(enum engram_dtype dtype, const void *row, size_t dim, doub
 #undef WIDEN
 }
 
+/* Whether no exponent has all its bits set, as those of infinities and NaNs have. */
+#define ALL_FINITE(type, row, dim, exponent)                                                       \
+    do {                                                                                           \
+        const type *numbers = (row);                                                               \
+        type others = 0;                                                                           \
+        _Pragma("omp simd reduction(| : others)") for (size_t i = 0; i < (dim); i++)               \
+        {                                                                                          \
+            others = (type)(others | ((numbers[i] & (exponent)) == (exponent)));                   \
+        }                                                                                          \
+        return others == 0;                                                                        \
+    } while (0)
+
+bool engram_row_finite(enum engram_dtype dtype, const void *row, size_t dim)
+{
+    switch (dtype) {
+    case ENGRAM_F32:
+        ALL_FINITE(uint32_t, row, dim, 0x7f800000U);
+    case ENGRAM_F64:
+        ALL_FINITE(uint64_t, row, dim, (uint64_t)0x7ff << 52);
+    case ENGRAM_F16:
+        ALL_FINITE(uint16_t, row, dim, 0x7c00U);
+    default:
+        return true;
+    }
+}
+
 /* The bit patterns of magnitudes of one sign order like the magnitudes, infinities and NaNs on
  * top, so one unsigned maximum, which vectorises, tells all. */
 static struct engram_row_look look_f32(const uint32_t *row, size_t dim)

@@ -33,6 +33,9 @@ struct engram_row_look {
 };
 struct engram_row_look engram_row_look(enum engram_dtype dtype, const void *row, size_t dim);
 
+/* Its `finite` alone, at the speed of reading; of several rows, too, where nothing is between. */
+bool engram_row_finite(enum engram_dtype dtype, const void *row, size_t dim);
+
 /* The first row (lowest number) that breaks a limit, found by threads in any order. */
 struct engram_bad_row {
     int64_t inexact; /* INT64_MAX: none */

@@ -12,6 +12,7 @@
 
 #include "job/identity.h"
 #include "reference.h"
+#include "search/rows.h"
 
 #define DIM 5
 #define ROWS (6 * ENGRAM_ROW_GRAIN + 77)
@@ -165,12 +166,46 @@ static void test_hashes_of_an_earlier_run(void **state)
     engram_content_free(&content);
 }
 
+/* A number that is not finite wherever it lies, and none that only looks like one. */
+static void test_finite_of_every_type(void **state)
+{
+    static const uint32_t SINGLE[] = {0x7f7fffff, 0xff7fffff, 0x7f800000, 0xff800000,
+                                      0x7f800001, 0xffc00000, 0x00000001, 0x80000000};
+    static const uint64_t DOUBLE[] = {0x7fefffffffffffff, 0xffefffffffffffff, 0x7ff0000000000000,
+                                      0xfff0000000000000, 0x7ff0000000000001, 0xfff8000000000000,
+                                      0x7f80000000000000, 0x8000000000000000};
+    (void)state;
+    for (size_t dim = 1; dim < 40; dim++) {
+        uint16_t half[40] = {0};
+        uint32_t single[40] = {0};
+        uint64_t wide[40] = {0};
+        const size_t at = random_below(dim);
+        for (uint32_t bits = 0; bits <= UINT16_MAX; bits++) {
+            half[at] = (uint16_t)bits;
+            assert_int_equal(engram_row_finite(ENGRAM_F16, half, dim),
+                             engram_row_look(ENGRAM_F16, half + at, 1).finite);
+        }
+        for (size_t i = 0; i < 8; i++) {
+            single[at] = SINGLE[i];
+            wide[at] = DOUBLE[i];
+            assert_int_equal(engram_row_finite(ENGRAM_F32, single, dim),
+                             engram_row_look(ENGRAM_F32, single + at, 1).finite);
+            assert_int_equal(engram_row_finite(ENGRAM_F64, wide, dim),
+                             engram_row_look(ENGRAM_F64, wide + at, 1).finite);
+        }
+        memset(wide, 0xff, sizeof wide);
+        assert_true(engram_row_finite(ENGRAM_I64, wide, dim));
+        assert_true(engram_row_finite(ENGRAM_U8, wide, dim));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_order_and_any_rank),
         cmocka_unit_test(test_other_rows_are_noticed),
         cmocka_unit_test(test_hashes_of_an_earlier_run),
+        cmocka_unit_test(test_finite_of_every_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
