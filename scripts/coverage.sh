@@ -54,7 +54,7 @@ run() { # $1: name, others: command
 
 one() {
     case $1 in
-    suite) run suite env BUILD="$build" TEST_TIMEOUT=1800 scripts/run-tests.sh ;;
+    suite) run suite env BUILD="$build" TEST_TIMEOUT=7200 CC="gcc --coverage" scripts/run-tests.sh ;;
     kills) run kills "$python" tests/soak/kills.py 10 ;;
     faults) run faults env ENGRAM_TEST_LONG=1 "$python" tests/blackbox/run.py -k faults ;;
     report) ;;

@@ -37,7 +37,9 @@ const char *engram_h5_message(char *text, size_t size);
 static inline enum engram_status engram_h5_read_status(const char *message)
 {
     if (strstr(message, "allocation failed") != NULL ||
-        strstr(message, "unable to allocate") != NULL) {
+        strstr(message, "unable to allocate") != NULL ||
+        strstr(message, "string duplication failed") != NULL ||
+        strstr(message, "after H5MM_realloc") != NULL) {
         return ENGRAM_ERR_RESOURCE;
     }
     return strstr(message, "file read failed") != NULL ? ENGRAM_ERR_IO : ENGRAM_ERR_DATA;

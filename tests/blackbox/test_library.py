@@ -5,6 +5,7 @@ float32 keeps."""
 
 import ctypes
 import os
+import shlex
 import subprocess
 import threading
 
@@ -411,7 +412,7 @@ int main(void)
 
     folder = os.path.dirname(binary())
     build = subprocess.run(
-        [os.environ.get("CC") or "cc", "flush.c", f"-I{ROOT}/include", f"{folder}/libengram.a",
+        [*shlex.split(os.environ.get("CC") or "cc"), "flush.c", f"-I{ROOT}/include", f"{folder}/libengram.a",
          "-fopenmp", "-lm", "-o", "flush"],
         cwd=t.folder, capture_output=True, text=True, check=False,
     )

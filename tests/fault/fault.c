@@ -75,6 +75,13 @@ __attribute__((destructor)) static void finish(void)
     }
 }
 
+/* For what a build measures about itself at the end. */
+void fault_stop(void);
+void fault_stop(void)
+{
+    atomic_store(&ready, false);
+}
+
 static bool listed(const char *name)
 {
     const size_t length = strlen(name);
@@ -84,6 +91,13 @@ static bool listed(const char *name)
         }
     }
     return false;
+}
+
+/* For a debugger to stop at. */
+__attribute__((noinline)) void fault_hit(void);
+__attribute__((noinline)) void fault_hit(void)
+{
+    __asm__("");
 }
 
 /* Counts a call; true: it is the one that fails. */
@@ -98,6 +112,7 @@ static bool fails_as(const char *name, const char *what)
             (void)!syscall(SYS_write, STDERR_FILENO, what, strlen(what));
             (void)!syscall(SYS_write, STDERR_FILENO, " fails\n", 7);
         }
+        fault_hit();
         errno = fail_errno;
         return true;
     }

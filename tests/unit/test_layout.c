@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include "io/h5.h"
 #include "io/layout.h"
 
 static struct engram_layout layout;
@@ -22,6 +23,20 @@ static const struct engram_dataset_info *found(const char *path)
         fail_msg("%s is not listed", path);
     }
     return info;
+}
+
+/* As HDF5 words it: an object is not damaged because there was no memory to look at it. */
+static void test_no_memory_is_no_damage(void **state)
+{
+    (void)state;
+    static const char *const messages[] = {"memory allocation failed for on disk image buffer",
+                                           "unable to allocate heap", "string duplication failed",
+                                           "image null after H5MM_realloc()"};
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        assert_int_equal(engram_h5_read_status(messages[i]), ENGRAM_ERR_RESOURCE);
+    }
+    assert_int_equal(engram_h5_read_status("file read failed: time"), ENGRAM_ERR_IO);
+    assert_int_equal(engram_h5_read_status("bad object header version"), ENGRAM_ERR_DATA);
 }
 
 static void test_ann_benchmarks(void **state)
@@ -355,6 +370,7 @@ static void test_quiet(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_memory_is_no_damage),
         cmocka_unit_test(test_ann_benchmarks),
         cmocka_unit_test(test_single_and_links),
         cmocka_unit_test(test_types),
