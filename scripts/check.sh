@@ -13,7 +13,7 @@ root=build/check
 only=" $* "
 jobs=$(nproc 2>/dev/null || echo 2)
 lanes=$((jobs < 2 ? 1 : 2))
-limit=${STEP_SECONDS:-900}
+limit=${STEP_SECONDS:-1500}
 
 # shellcheck source=scripts/steps.sh
 . scripts/steps.sh
