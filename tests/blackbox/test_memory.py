@@ -191,6 +191,7 @@ def test_defaults_follow_limits(t):
     t.check("slabs " not in run_.out, f"0 is no limit: {run_.out!r}")
 
 
+@heavy
 def test_dense_order(t):
     """Where neither set fits, the smaller one is read once, whichever it is."""
     source = inputs(t)
