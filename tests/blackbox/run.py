@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,9 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 # Threads that wait give their core away, in commands and where the library is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# A shell's background job ignores this, and commands would inherit that; some tests send it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
