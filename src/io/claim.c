@@ -98,14 +98,19 @@ static enum engram_status check_place(const struct engram_claim *claim, hsize_t 
 }
 
 /* Elements and bytes of a chunk; false: HDF5 failed. `shape` gets the largest that the dataset may
- * grow to. */
+ * grow to, or damaged, is. */
 static bool chunk_size(const struct engram_claim *claim, hid_t creation, hsize_t shape[],
                        hsize_t chunk[], int *rank, uint64_t *elements, uint64_t *bytes)
 {
     ENGRAM_H5_HANDLE hid_t type = H5Dget_type(claim->dataset);
     ENGRAM_H5_HANDLE hid_t space = H5Dget_space(claim->dataset);
 
-    *rank = space < 0 ? -1 : H5Sget_simple_extent_dims(space, NULL, shape);
+    hsize_t now[H5S_MAX_RANK] = {0};
+
+    *rank = space < 0 ? -1 : H5Sget_simple_extent_dims(space, now, shape);
+    for (int i = 0; i < *rank; i++) {
+        shape[i] = shape[i] < now[i] ? now[i] : shape[i];
+    }
     if (*rank < 1 || type < 0 || H5Pget_chunk(creation, H5S_MAX_RANK, chunk) != *rank) {
         return false;
     }

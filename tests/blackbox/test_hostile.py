@@ -42,6 +42,8 @@ ONCE = (
     ("items", 700024),  # an attribute of 3.6 GB
     ("items-latest", 700037),  # another
     ("packed-bits", 802017),  # bits by the gigabyte, of a few bytes
+    ("half-written", 909015),  # a chunk of no bytes, which is not one that was never written
+    ("implicit-latest", 909024),  # larger than it may become: chunks behind the end of their index
     ("result-components", 500188),  # a text of elements of 4 GB
 )
 
