@@ -68,7 +68,7 @@ one() {
 report() {
     mkdir -p "$build/html"
     "$venv/bin/gcovr" --root . --filter src/ --exclude src/bench/ --exclude src/kernels/neon.c \
-        --exclude-unreachable-branches --merge-mode-functions=separate --gcov-ignore-parse-errors=negative_hits.warn --gcov-suspicious-hits-threshold=0 \
+        --merge-mode-functions=separate --gcov-ignore-parse-errors=negative_hits.warn --gcov-suspicious-hits-threshold=0 \
         --txt "$build/report.txt" --json "$build/coverage.json" --html-nested "$build/html/index.html" \
         --txt-summary "$build"
     echo "files: $build/report.txt; lines: $build/html/index.html"
