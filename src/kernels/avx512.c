@@ -216,23 +216,39 @@ INLINE uint32_t live_rows(const uint8_t *live, size_t p)
     return bits;
 }
 
-/* Lists the survivors of one panel. Whether a query has any is anybody's guess, so the first is
- * written in any case and then counted or not; that it has a second is rare. There is room: a query
- * without survivors leaves places free. */
-static size_t emit(const uint32_t masks[QUERIES], uint32_t live, uint32_t first_query,
+/* Lists the survivors of one panel: the first one of every query that has any, all at once, then
+ * the second ones, of which there are few. Whether a query has any is anybody's guess: a loop over
+ * queries would be predicted wrongly several times. masks[] is zero past QUERIES. */
+static size_t emit(const uint32_t masks[16], uint32_t live, uint32_t first_query,
                    uint32_t first_row, struct engram_candidate *out)
 {
+    const __m512i queries =
+        _mm512_add_epi32(_mm512_set1_epi32((int)first_query),
+                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i high =
+        _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    __m512i left =
+        _mm512_and_si512(_mm512_loadu_si512((const void *)masks), _mm512_set1_epi32((int)live));
     size_t found = 0;
-    for (size_t q = 0; q < QUERIES; q++) {
-        uint32_t left = masks[q] & live;
-        out[found].query = first_query + (uint32_t)q;
-        out[found].row = first_row + (uint32_t)__builtin_ctz(left | 1U << 31);
-        found += left != 0;
-        for (left &= left - 1; left != 0; left &= left - 1) {
-            out[found].query = first_query + (uint32_t)q;
-            out[found].row = first_row + (uint32_t)__builtin_ctz(left);
-            found++;
+    for (uint32_t some; (some = _mm512_test_epi32_mask(left, left)) != 0;) {
+        /* The number of the lowest bit is the exponent of its value as a float. */
+        __m512i lowest = _mm512_and_si512(left, _mm512_sub_epi32(_mm512_setzero_si512(), left));
+        __m512i power = _mm512_castps_si512(_mm512_cvtepi32_ps(lowest));
+        power = _mm512_and_si512(_mm512_srli_epi32(power, 23), _mm512_set1_epi32(255));
+        __m512i row = _mm512_add_epi32(power, _mm512_set1_epi32((int)(first_row - 127)));
+        __m512i query = _mm512_maskz_compress_epi32((__mmask16)some, queries);
+        row = _mm512_maskz_compress_epi32((__mmask16)some, row);
+        unsigned count = (unsigned)__builtin_popcount(some);
+        uint32_t words = (1U << 2 * count) - 1; /* that are stored */
+        _mm512_mask_storeu_ps(out + found, (__mmask16)words,
+                              _mm512_castsi512_ps(_mm512_permutex2var_epi32(query, low, row)));
+        if (count > 8) {
+            _mm512_mask_storeu_ps(out + found + 8, (__mmask16)(words >> 16),
+                                  _mm512_castsi512_ps(_mm512_permutex2var_epi32(query, high, row)));
         }
+        found += count;
+        left = _mm512_and_si512(left, _mm512_sub_epi32(left, _mm512_set1_epi32(1)));
     }
     return found;
 }
@@ -296,7 +312,7 @@ INLINE size_t float_tile(enum engram_op op, const struct engram_f32_strip *args,
     struct ahead ahead = start_ahead(args);
     for (size_t p = 0; p < args->panel_count; p++) {
         __m512 sums[QUERIES][2];
-        uint32_t masks[QUERIES];
+        uint32_t masks[16] = {0};
         uint32_t any = 0;
 
         float_sums(op, args->strip, args->panels + p * args->depth * ROWS, args->depth, &ahead,
@@ -390,7 +406,7 @@ static size_t int_tile(const struct engram_int_strip *args, struct engram_candid
     size_t found = 0;
     for (size_t p = 0; p < args->panel_count; p++) {
         __m512i sums[QUERIES][2];
-        uint32_t masks[QUERIES];
+        uint32_t masks[16] = {0};
         float limits[16];
         uint32_t any = 0;
 
