@@ -48,8 +48,8 @@ struct engram_collector_ops {
      * the pair need not be scored. NULL: never. */
     bool (*redundant)(const struct engram_collector *collector, int64_t query, int64_t row);
     /* Asked before a filtered scan: a sample of `share` of the rows, spread evenly, will be offered
-     * first. False: the collector has no use for one. Asked again after each sample: a larger share,
-     * of which that sample was a part. */
+     * first. False: the collector has no use for one. Asked again after each sample: a larger
+     * share, of which that sample was a part. */
     bool (*sample)(void *state, double share);
     /* The sample is complete: limits may be guessed from it. */
     void (*sampled)(void *state, double *limit);
