@@ -39,6 +39,7 @@ static inline enum engram_status engram_h5_read_status(const char *message)
     if (strstr(message, "allocation failed") != NULL ||
         strstr(message, "unable to allocate") != NULL ||
         strstr(message, "string duplication failed") != NULL ||
+        strstr(message, "find property in skip list") != NULL || /* lost for want of memory */
         strstr(message, "after H5MM_realloc") != NULL) {
         return ENGRAM_ERR_RESOURCE;
     }
