@@ -43,6 +43,10 @@ build_all() {
     gcc -O1 -c -o "$build/exit.o" tests/coverage/exit.c
     make --no-print-directory -j"$(nproc 2>/dev/null || echo 2)" CC=gcc BUILD="$build" HARDEN=0 MPI=$mpi \
         CFLAGS="-O1 -g --coverage" LDFLAGS="-Wl,--wrap=_exit $build/exit.o" all test-programs
+    # Counts of an object that was compiled anew say nothing.
+    find "$build" -name '*.gcda' | while IFS= read -r counts; do
+        [ -n "$(find "$counts" -newer "${counts%.gcda}.gcno")" ] || rm "$counts"
+    done
 }
 
 run() { # $1: name, others: command
@@ -70,7 +74,7 @@ report() {
     "$venv/bin/gcovr" --root . --filter src/ --exclude src/bench/ --exclude src/kernels/neon.c \
         --merge-mode-functions=separate --gcov-ignore-parse-errors=negative_hits.warn --gcov-suspicious-hits-threshold=0 \
         --txt "$build/report.txt" --json "$build/coverage.json" --html-nested "$build/html/index.html" \
-        --txt-summary "$build"
+        --txt-summary "$build/obj"
     echo "files: $build/report.txt; lines: $build/html/index.html"
     echo "not counted: src/bench (measures, answers nothing), src/kernels/neon.c (another processor's;" \
         "scripts/check-neon.sh), and what a process did that SIGKILL ended"
