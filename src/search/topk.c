@@ -16,10 +16,10 @@
 /* The same of a sample, where limits are far off at first and each new one is worth much. */
 #define SAMPLE_SLACK_MIN 2
 
-/* Guessing limits. Of a sample of a share s of the rows the answers' part is about r = k s rows; the
- * r-th best of the sample, with a margin of GUESS_SIGMAS standard deviations sqrt(k s (1 - s)) of
- * that number and GUESS_EXTRA, is a limit that nearly always lets at least k answers pass, and few
- * more: about r / s of all rows. The sample itself has to keep r answers a query instead of k.
+/* Guessing limits. Of a sample of a share s of the rows the answers' part is about r = k s rows;
+ * the r-th best of the sample, with a margin of GUESS_SIGMAS standard deviations sqrt(k s (1 - s))
+ * of that number and GUESS_EXTRA, is a limit that nearly always lets at least k answers pass, and
+ * few more: about r / s of all rows. The sample itself has to keep r answers a query instead of k.
  * Larger samples follow, that hold the ones before, and their guesses are tighter.
  *
  * A guess is proven in the end: if k answers below it were found, nothing else can be one.
