@@ -278,6 +278,12 @@ static void close_handles(struct engram_source *source)
     engram_h5_close(&source->memory_type);
     engram_h5_close(&source->file_space);
     engram_h5_close(&source->dataset);
+    for (size_t i = 0; i < source->origin_count; i++) {
+        engram_h5_close(&source->origins[i]);
+    }
+    free(source->origins);
+    source->origins = NULL;
+    source->origin_count = 0;
     engram_h5_close(&source->file);
 }
 

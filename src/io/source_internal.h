@@ -51,6 +51,8 @@ struct engram_source {
     hid_t file;
     hid_t dataset;
     hid_t file_space;
+    hid_t *origins; /* VIRTUAL: its source datasets and their files, held open */
+    size_t origin_count;
     hid_t memory_type;  /* as H5Dread delivers: stored type in native order, or the slab's */
     size_t memory_row;  /* bytes of a row of it; a member is one element for a whole row */
     int fd;             /* HDF5's own; -1 when it reads by other means than system calls */

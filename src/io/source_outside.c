@@ -142,8 +142,17 @@ static uint64_t row_bytes(hid_t dataset, const hsize_t dims[], int rank)
     return bytes;
 }
 
+/* What stays open is found again in memory when HDF5 opens it to read: a file that can no longer be
+ * opened then (removed, unreadable for a moment, one descriptor too many) would count as missing.
+ */
+static void hold(struct engram_source *source, hid_t *id)
+{
+    source->origins[source->origin_count++] = *id;
+    *id = -1;
+}
+
 /* The dataset behind one mapping of so many elements: there, large enough, stored as itself,
- * readable. */
+ * readable. It stays open. */
 static enum engram_status check_origin(struct engram_source *source, hid_t file, const char *name,
                                        const char *path, hid_t selection, hssize_t elements)
 {
@@ -197,7 +206,11 @@ static enum engram_status check_origin(struct engram_source *source, hid_t file,
         .by_hdf5 = true,
     };
     enum engram_status status = engram_h5_check_claim(&claim);
-    return status == ENGRAM_OK ? engram_source_check_filters(source, creation) : status;
+    status = status == ENGRAM_OK ? engram_source_check_filters(source, creation) : status;
+    if (status == ENGRAM_OK) {
+        hold(source, &dataset);
+    }
+    return status;
 }
 
 static bool is_pattern(const char *name)
@@ -242,6 +255,9 @@ static enum engram_status check_mapping(struct engram_source *source, hid_t crea
     if (status == ENGRAM_OK) {
         status = check_origin(source, other, name, path, selection, elements);
     }
+    if (status == ENGRAM_OK) {
+        hold(source, &other);
+    }
     free(path);
     return status;
 }
@@ -256,6 +272,10 @@ enum engram_status engram_source_check_virtual(struct engram_source *source, hid
 
     if (H5Pget_virtual_count(creation, &count) < 0) {
         return engram_source_h5_failure(source, "its sources cannot be listed");
+    }
+    source->origins = reallocarray(NULL, count + 1, 2 * sizeof *source->origins);
+    if (source->origins == NULL) {
+        return FAIL(source, ENGRAM_ERR_RESOURCE, "not enough memory for its %zu sources", count);
     }
     for (size_t i = 0; status == ENGRAM_OK && i < count; i++) {
         status = check_mapping(source, creation, i, &mapped);
