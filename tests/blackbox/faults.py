@@ -25,7 +25,7 @@ MOST = int(os.environ.get("ENGRAM_FAULT_MOST", "0"))
 # HDF5 functions that say with 0, not with something negative, that they failed; and those that are
 # left alone: the error stack, versions, and what looks into a type that is in memory already, which
 # neither reads nor allocates and only fails for what is no type.
-ZERO = {"H5Tget_member_name", "H5Dget_storage_size"}
+ZERO = {"H5Tget_member_name", "H5Tget_tag", "H5Tfind", "H5Dget_storage_size"}
 LEFT_ALONE = re.compile(
     r"H5E|H5FD_|H5_|H5get_|H5open|H5is_|H5free|H5allocate|H5Iget_type|H5Tis_variable_str|H5Tequal|"
     r"H5Tget_(class|size|order|offset|norm|fields|precision|sign|ebias|strpad|nmembers|member_index|"

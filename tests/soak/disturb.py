@@ -50,11 +50,30 @@ def children(pid):
         if name.isdigit():
             try:
                 fields = Path(f"/proc/{name}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1]
-                if int(fields.split()[1]) == pid:
+                state, parent = fields.split()[:2]
+                if int(parent) == pid and state != "Z":
                     found.append(int(name))
             except (OSError, IndexError):
                 pass
     return sorted(found)
+
+
+def outcome(process):
+    """Its stdout and stderr. Open MPI's mpirun sometimes waits for itself when its ranks have ended
+    (a lock of the PMIx server, in its finalization): then it is killed."""
+    end = time.monotonic() + TIMEOUT
+    alone = 0
+    while True:
+        try:
+            return process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            mpirun = process.args[0].endswith("mpirun")
+            alone = alone + 1 if mpirun and not children(process.pid) else 0
+            if alone == 4:
+                process.kill()
+                return process.communicate()
+            if time.monotonic() > end:
+                raise
 
 
 class Tally:
@@ -125,7 +144,7 @@ class Job:
 
     def ended(self, process):
         try:
-            out, err = process.communicate(timeout=TIMEOUT)
+            out, err = outcome(process)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -160,6 +179,8 @@ class Job:
                 del options[at : at + 2]
             elif code == 71 and named and "--memory" in options:
                 options[options.index("--memory") + 1] = named[1] + "M"
+            elif words[0] != binary() and code == -signal.SIGKILL:
+                pass  # by `outcome`; again
             else:
                 break
         if code != 0:
