@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 import zlib
 from pathlib import Path
 
@@ -313,3 +314,36 @@ def kernel_sets(box):
             Path(box.path(name)).unlink(missing_ok=True)
         box.check("portable" in _supported, "--isa portable is not supported")
     return list(_supported)
+
+
+def children(pid):
+    """Of mpirun: its ranks."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                fields = Path(f"/proc/{name}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1]
+                state, parent = fields.split()[:2]
+                if int(parent) == pid and state != "Z":
+                    found.append(int(name))
+            except (OSError, IndexError):
+                pass
+    return sorted(found)
+
+
+def outcome(process, limit):
+    """Its stdout and stderr, within so many seconds. Open MPI's mpirun sometimes waits for itself
+    when its ranks have ended (a lock of the PMIx server, in its finalization): then it is killed."""
+    end = time.monotonic() + limit
+    alone = 0
+    while True:
+        try:
+            return process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            mpirun = process.args[0].endswith("mpirun")
+            alone = alone + 1 if mpirun and not children(process.pid) else 0
+            if alone == 4:
+                process.kill()
+                return process.communicate()
+            if time.monotonic() > end:
+                raise

@@ -11,7 +11,7 @@ import time
 import h5py
 import numpy as np
 
-from support import Skip, binary, is_sanitized
+from support import Skip, binary, children, is_sanitized, outcome
 
 ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "passive", "ENGRAM_CHECKPOINT_SECONDS": "0",
                "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -223,32 +223,6 @@ def test_changed_rows_are_noticed_whoever_read_them(t):
     t.check(stats["skipped_base_rows"] == 1, f"{stats['skipped_base_rows']} rows skipped")
 
 
-def workers_of(job):
-    """Process numbers of the ranks, rank 0 first."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", encoding="utf-8") as f:
-                    fields = f.read().rsplit(")", 1)[1].split()
-                if int(fields[1]) == job.pid:
-                    found.append(int(name))
-            except (OSError, IndexError):
-                pass
-    return sorted(found)
-
-
-def last_words(job):
-    """Of a job that ends early. Open MPI's mpirun sometimes waits for itself then, when its ranks
-    have ended (a lock of the PMIx server, in its finalization)."""
-    try:
-        return job.communicate(timeout=60)[1]
-    except subprocess.TimeoutExpired:
-        if not workers_of(job):
-            job.kill()
-        return job.communicate(timeout=60)[1]
-
-
 def test_stopped_ranks_leave_a_checkpoint(t):
     """SIGTERM to all, by mpirun; or a worker that dies."""
     mpi_binary(t)
@@ -262,13 +236,13 @@ def test_stopped_ranks_leave_a_checkpoint(t):
         job = subprocess.Popen(ranks(t, 3, *slow, two, out), env=ENVIRONMENT, text=True,
                                stderr=subprocess.PIPE)
         saved_some(t, job, out)
-        pids = workers_of(job)
+        pids = children(job.pid)
         t.require(len(pids) == 3, f"{victim}: ranks {pids}")
         if victim == "mpirun":
             job.send_signal(signal.SIGTERM)
         else:
             os.kill(pids[2 if victim == "worker" else 0], signal.SIGKILL)
-        said = last_words(job)
+        said = outcome(job, 120)[1]
         t.check(job.returncode != 0, f"{victim}: ended well: {said}")
         t.check(os.path.exists(out + ".checkpoint") and not os.path.exists(out),
                 f"{victim}: no checkpoint, or an output: {said}")

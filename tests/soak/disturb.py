@@ -14,7 +14,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "blackbox"))
 
 import numpy as np  # noqa: E402
-from support import SANITIZER_MARKS, binary  # noqa: E402
+from support import SANITIZER_MARKS, binary, children, outcome  # noqa: E402
 
 FILTERS = ("auto", "canonical", "f32", "int", "prefix")
 TIMEOUT = 600  # seconds on the clock, of a machine that does other things too
@@ -41,39 +41,6 @@ def mpi_command(ranks):
 
 def listing(folder):
     return sorted(os.listdir(folder))
-
-
-def children(pid):
-    """Of mpirun: its ranks."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                fields = Path(f"/proc/{name}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1]
-                state, parent = fields.split()[:2]
-                if int(parent) == pid and state != "Z":
-                    found.append(int(name))
-            except (OSError, IndexError):
-                pass
-    return sorted(found)
-
-
-def outcome(process):
-    """Its stdout and stderr. Open MPI's mpirun sometimes waits for itself when its ranks have ended
-    (a lock of the PMIx server, in its finalization): then it is killed."""
-    end = time.monotonic() + TIMEOUT
-    alone = 0
-    while True:
-        try:
-            return process.communicate(timeout=5)
-        except subprocess.TimeoutExpired:
-            mpirun = process.args[0].endswith("mpirun")
-            alone = alone + 1 if mpirun and not children(process.pid) else 0
-            if alone == 4:
-                process.kill()
-                return process.communicate()
-            if time.monotonic() > end:
-                raise
 
 
 class Tally:
@@ -144,7 +111,7 @@ class Job:
 
     def ended(self, process):
         try:
-            out, err = outcome(process)
+            out, err = outcome(process, TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
