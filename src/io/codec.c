@@ -102,15 +102,13 @@ void engram_inflater_free(struct engram_inflater *inflater)
     }
 }
 
-enum engram_status engram_inflate(struct engram_inflater *inflater, const void *packed,
-                                  size_t packed_size, void *data, size_t size, const char **why)
+enum engram_status engram_inflate_some(struct engram_inflater *inflater, const void *packed,
+                                       size_t packed_size, void *data, size_t room, size_t *size,
+                                       const char **why)
 {
-    size_t got = 0;
-
-    switch (libdeflate_zlib_decompress(inflater->library, packed, packed_size, data, size, &got)) {
+    switch (libdeflate_zlib_decompress(inflater->library, packed, packed_size, data, room, size)) {
     case LIBDEFLATE_SUCCESS:
-        *why = too_short;
-        return got == size ? ENGRAM_OK : ENGRAM_ERR_DATA;
+        return ENGRAM_OK;
     case LIBDEFLATE_INSUFFICIENT_SPACE:
         *why = too_long;
         return ENGRAM_ERR_DATA;
@@ -156,12 +154,13 @@ static uInt piece(size_t left)
     return left < UINT32_MAX / 2 ? (uInt)left : UINT32_MAX / 2;
 }
 
-enum engram_status engram_inflate(struct engram_inflater *inflater, const void *packed,
-                                  size_t packed_size, void *data, size_t size, const char **why)
+enum engram_status engram_inflate_some(struct engram_inflater *inflater, const void *packed,
+                                       size_t packed_size, void *data, size_t room, size_t *size,
+                                       const char **why)
 {
     z_stream *stream = &inflater->stream;
     size_t in_left = packed_size;
-    size_t out_left = size;
+    size_t out_left = room;
     int code = inflateReset(stream);
 
     stream->next_in = packed;
@@ -185,14 +184,28 @@ enum engram_status engram_inflate(struct engram_inflater *inflater, const void *
         return ENGRAM_ERR_RESOURCE;
     }
     if (code == Z_STREAM_END) {
-        *why = too_short;
-        return full ? ENGRAM_OK : ENGRAM_ERR_DATA;
+        *size = room - out_left - stream->avail_out;
+        return ENGRAM_OK;
     }
     *why = code == Z_BUF_ERROR && full && stream->avail_in > 0 ? too_long : damaged;
     return ENGRAM_ERR_DATA;
 }
 
 #endif
+
+enum engram_status engram_inflate(struct engram_inflater *inflater, const void *packed,
+                                  size_t packed_size, void *data, size_t size, const char **why)
+{
+    size_t got = 0;
+    enum engram_status status =
+        engram_inflate_some(inflater, packed, packed_size, data, size, &got, why);
+
+    if (status == ENGRAM_OK && got != size) {
+        *why = too_short;
+        return ENGRAM_ERR_DATA;
+    }
+    return status;
+}
 
 void engram_codec_versions(char *text, size_t size)
 {

@@ -32,6 +32,11 @@ void engram_inflater_free(struct engram_inflater *inflater);
 enum engram_status engram_inflate(struct engram_inflater *inflater, const void *packed,
                                   size_t packed_size, void *data, size_t size, const char **why);
 
+/* The same of a stream that gives `room` bytes or fewer: *size tells. */
+enum engram_status engram_inflate_some(struct engram_inflater *inflater, const void *packed,
+                                       size_t packed_size, void *data, size_t room, size_t *size,
+                                       const char **why);
+
 /* The library that inflates: "libdeflate" or "zlib". */
 const char *engram_inflater_name(void);
 

@@ -11,6 +11,7 @@
 #include "io/claim.h"
 #include "io/describe.h"
 #include "io/h5.h"
+#include "io/h5read.h"
 #include "io/member.h"
 #include "io/memory.h"
 
@@ -101,7 +102,7 @@ static enum engram_status read_numbers(const struct reader *reader, hid_t datase
     }
     engram_reading_bytes(bytes);
     if (column->count > 0 &&
-        H5Dread(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, column->numbers) < 0) {
+        engram_h5_read(dataset, memory, H5S_ALL, H5S_ALL, column->numbers) < 0) {
         return read_failure(reader, dataset);
     }
     for (int64_t i = 0; is_unsigned && i < column->count; i++) {

@@ -12,6 +12,7 @@
 #include "io/claim.h"
 #include "io/describe.h"
 #include "io/h5.h"
+#include "io/h5read.h"
 #include "io/items.h"
 #include "io/member.h"
 #include "io/memory.h"
@@ -145,8 +146,7 @@ static enum engram_status read_slice(struct reader *reader, int64_t from, int64_
         memset(reader->slice, 0, (size_t)count * sizeof(char *));
     }
     engram_reading_bytes((uint64_t)count * (reader->variable ? 64 : reader->size));
-    if (H5Dread(reader->dataset, reader->type, memory, reader->space, H5P_DEFAULT, reader->slice) <
-        0) {
+    if (engram_h5_read(reader->dataset, reader->type, memory, reader->space, reader->slice) < 0) {
         return slice_failure(reader, from, count);
     }
     bool kept = keep_slice(reader, from, count);

@@ -9,6 +9,7 @@
 #include "base/size.h"
 #include "io/describe.h"
 #include "io/h5.h"
+#include "io/h5read.h"
 #include "io/heap.h"
 #include "io/member.h"
 
@@ -82,8 +83,8 @@ static enum engram_status look_at_all(struct look *look, int64_t first, int64_t 
         engram_reading_bytes(count * look->heap.size);
         if (memory < 0 ||
             H5Sselect_hyperslab(look->space, H5S_SELECT_SET, &start, NULL, &count, NULL) < 0 ||
-            H5Dread(look->claim->dataset, look->type, memory, look->space, H5P_DEFAULT,
-                    look->block) < 0) {
+            engram_h5_read(look->claim->dataset, look->type, memory, look->space, look->block) <
+                0) {
             return hdf5_failure(look);
         }
         enum engram_status status = take(look, row, count);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/reading.h"
 #include "io/h5.h"
+#include "io/h5read.h"
 #include "io/result_internal.h"
 
 /* Entries read at a time: enough for a full pass at the speed of the disk, little enough that one
@@ -42,7 +43,7 @@ bool engram_result_slab(hid_t dataset, hid_t memory_type, int64_t first, int64_t
 
     return in_file >= 0 && in_memory >= 0 &&
            H5Sselect_hyperslab(in_file, H5S_SELECT_SET, start, NULL, extent, NULL) >= 0 &&
-           H5Dread(dataset, memory_type, in_memory, in_file, H5P_DEFAULT, data) >= 0;
+           engram_h5_read(dataset, memory_type, in_memory, in_file, data) >= 0;
 }
 
 /* Makes bounds of row `row` available. */

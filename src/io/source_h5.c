@@ -5,6 +5,7 @@
 #include "base/reading.h"
 #include "base/size.h"
 #include "io/h5.h"
+#include "io/h5read.h"
 #include "io/source_internal.h"
 
 #define FAIL ENGRAM_SOURCE_FAIL
@@ -26,11 +27,6 @@ bool engram_h5_fetch(const struct engram_source *source, const hsize_t start[2],
 {
     ENGRAM_READING(source->path, source->name);
 
-    if (source->scaleoffset.elements > 0 &&
-        !engram_scaleoffset_check(&source->scaleoffset, source->dataset, source->chunk, start,
-                                  count)) {
-        return false;
-    }
     ENGRAM_H5_HANDLE hid_t memory_space =
         H5Screate_simple(source->member == NULL ? 2 : 1, count, NULL);
 
@@ -43,8 +39,8 @@ bool engram_h5_fetch(const struct engram_source *source, const hsize_t start[2],
     }
     return memory_space >= 0 &&
            H5Sselect_hyperslab(source->file_space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
-           H5Dread(source->dataset, source->memory_type, memory_space, source->file_space,
-                   H5P_DEFAULT, to) >= 0;
+           engram_h5_read(source->dataset, source->memory_type, memory_space, source->file_space,
+                          to) >= 0;
 }
 
 static bool fetch(const struct engram_source *source, int64_t first, int64_t rows, void *to)

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "io/h5type.h"
 #include "io/readahead.h"
-#include "io/scaleoffset.h"
 #include "io/source.h"
 #include "io/unfilter.h"
 #include "io/widen.h"
@@ -63,7 +62,6 @@ struct engram_source {
     enum engram_dtype slab_dtype;
     bool direct;      /* H5Dread writes into the slab, nothing is left to widen */
     bool may_be_left; /* H5Dread may leave elements alone: without a fill value */
-    struct engram_scaleoffset scaleoffset; /* of chunks that HDF5 unpacks */
     int64_t all_rows;
     int64_t dim;
     int64_t next;      /* dataset row */

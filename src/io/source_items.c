@@ -13,6 +13,7 @@
 #include "base/size.h"
 #include "io/describe.h"
 #include "io/h5.h"
+#include "io/h5read.h"
 #include "io/items_internal.h"
 #include "io/source_internal.h"
 #include "io/tempfile.h"
@@ -316,7 +317,7 @@ static enum engram_status read_by_h5(const struct reading *reading, int64_t at)
         return fail_h5(reading, at, dataset);
     }
     memset(room.block, 0, block_bytes(reading->items)); /* what was never written is left alone */
-    if (H5Dread(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, room.block) < 0) {
+    if (engram_h5_read(dataset, memory, H5S_ALL, H5S_ALL, room.block) < 0) {
         return fail_h5(reading, at, dataset);
     }
     const struct engram_item_type native = {

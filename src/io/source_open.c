@@ -155,9 +155,6 @@ static enum engram_status choose_chunks(struct engram_source *source, hid_t crea
         source->way = ENGRAM_WAY_CHUNKS;
         return ENGRAM_OK;
     }
-    if (source->member == NULL) {
-        engram_scaleoffset_find(creation, &source->scaleoffset);
-    }
     return engram_source_check_filters(source, creation);
 }
 
