@@ -254,6 +254,20 @@ static hid_t open_with(const char *path, bool unlocked)
     return H5Fopen(path, H5F_ACC_RDONLY, access);
 }
 
+enum engram_status engram_h5_malformed(const char *path, const char *message,
+                                       const struct engram_log *log)
+{
+    enum engram_status status = engram_h5_read_status(message);
+
+    if (status == ENGRAM_ERR_RESOURCE) {
+        return engram_fail(log, status,
+                           "%s: HDF5 could not get the memory that it wants for this file (%s); "
+                           "free some, or the file is damaged and claims too much",
+                           path, message);
+    }
+    return engram_fail(log, status, "%s: malformed HDF5 file (%s)", path, message);
+}
+
 static enum engram_status open_failure(const char *path, const char *message,
                                        const struct engram_log *log)
 {
@@ -280,8 +294,7 @@ static enum engram_status open_failure(const char *path, const char *message,
     if (error != 0) {
         return engram_fail(log, engram_status_of_errno((int)error), "%s: %s", path, message);
     }
-    return engram_fail(log, engram_h5_read_status(message), "%s: malformed HDF5 file (%s)", path,
-                       message);
+    return engram_h5_malformed(path, message, log);
 }
 
 enum engram_status engram_h5_open(const char *path, const struct engram_log *log, hid_t *file)

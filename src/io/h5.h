@@ -46,6 +46,12 @@ static inline enum engram_status engram_h5_read_status(const char *message)
     return strstr(message, "file read failed") != NULL ? ENGRAM_ERR_IO : ENGRAM_ERR_DATA;
 }
 
+/* What to say of a file whose structure HDF5 cannot make out; the status is that of the message.
+ * Sizes that a damaged file claims may be more than there is memory: HDF5 does not tell these from
+ * want of memory, so neither does the text. */
+enum engram_status engram_h5_malformed(const char *path, const char *message,
+                                       const struct engram_log *log);
+
 /* Compares the library that is loaded with the headers we were compiled with. Has to come before
  * anything else: HDF5 makes the same comparison on first use, and aborts. INTERNAL when they
  * cannot work together. */

@@ -334,8 +334,7 @@ static int visit_group(struct walk *walk, hid_t group, const struct engram_objec
     walk->depth--;
     if (result < 0 && walk->status == ENGRAM_OK) {
         engram_h5_message(message, sizeof message);
-        walk->status = engram_fail(walk->log, engram_h5_read_status(message),
-                                   "%s: malformed HDF5 file (%s)", walk->file_path, message);
+        walk->status = engram_h5_malformed(walk->file_path, message, walk->log);
     }
     return result < 0 ? -1 : 0;
 }

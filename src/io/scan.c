@@ -326,8 +326,7 @@ static int visit_group(struct scan *scan, hid_t parent, const char *name,
     if (result < 0 && scan->status == ENGRAM_OK) {
         engram_h5_message(message, sizeof message);
         if (scan->depth == 0) {
-            scan->status = engram_fail(scan->log, engram_h5_read_status(message),
-                                       "%s: malformed HDF5 file (%s)", scan->file_path, message);
+            scan->status = engram_h5_malformed(scan->file_path, message, scan->log);
             return -1;
         }
         return unreadable(scan, scan->path.text, message);
@@ -395,8 +394,7 @@ static int walk(struct scan *scan, const char *const *names, size_t name_count, 
     }
     if (object_info(scan, scan->file, "/", &type, &root) < 0) {
         engram_h5_message(message, sizeof message);
-        scan->status = engram_fail(scan->log, engram_h5_read_status(message),
-                                   "%s: malformed HDF5 file (%s)", scan->file_path, message);
+        scan->status = engram_h5_malformed(scan->file_path, message, scan->log);
         return -1;
     }
     result = visit_group(scan, scan->file, "/", &root);
