@@ -318,21 +318,6 @@ static enum engram_status read_natively(const struct task *task, const struct bo
     return ENGRAM_OK;
 }
 
-/* Whether a chunk of no bytes is in the file all the same: a damaged one, as no filter makes
- * nothing of something. Asking for its place looks at all chunks (1.10): it comes second. */
-static bool is_written(const struct task *task, const hsize_t corner[2], struct slot *slot)
-{
-    hid_t dataset = task->source->dataset;
-    hsize_t size = 0;
-    haddr_t address = HADDR_UNDEF;
-    unsigned mask = 0;
-
-    return engram_h5_read_chunk(dataset, corner, slot->raw, task->source->chunks->raw_bytes,
-                                &slot->mask) >= 0 &&
-           H5Dget_chunk_info_by_coord(dataset, corner, &mask, &address, &size) >= 0 &&
-           address != HADDR_UNDEF;
-}
-
 static enum engram_status read_chunk(const struct task *task, struct slot *slot)
 {
     const struct engram_source *source = task->source;
@@ -353,7 +338,8 @@ static enum engram_status read_chunk(const struct task *task, struct slot *slot)
         return chunk_failure(task, slot->chunk, ENGRAM_ERR_DATA,
                              "it takes more bytes than a chunk of its shape can");
     }
-    if (size == 0 && is_written(task, corner, slot)) {
+    if (size == 0 &&
+        engram_h5_is_empty_chunk(source->dataset, corner, slot->raw, source->chunks->raw_bytes)) {
         return chunk_failure(task, slot->chunk, ENGRAM_ERR_DATA, "it has no bytes");
     }
     slot->size = (size_t)size;

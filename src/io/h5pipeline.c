@@ -57,3 +57,15 @@ herr_t engram_h5_read_chunk(hid_t dataset, const hsize_t *corner, void *to, size
     return H5Dread_chunk(dataset, H5P_DEFAULT, corner, mask, to);
 #endif
 }
+
+bool engram_h5_is_empty_chunk(hid_t dataset, const hsize_t *corner, void *raw, size_t room)
+{
+    hsize_t size = 0;
+    haddr_t address = HADDR_UNDEF;
+    unsigned mask = 0;
+    uint32_t filters = 0;
+
+    return engram_h5_read_chunk(dataset, corner, raw, room, &filters) >= 0 &&
+           H5Dget_chunk_info_by_coord(dataset, corner, &mask, &address, &size) >= 0 &&
+           address != HADDR_UNDEF;
+}

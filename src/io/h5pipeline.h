@@ -15,4 +15,9 @@ bool engram_h5_pipeline(hid_t creation, struct engram_pipeline *pipeline);
 herr_t engram_h5_read_chunk(hid_t dataset, const hsize_t *corner, void *to, size_t room,
                             uint32_t *mask);
 
+/* Whether a chunk of no bytes is in the file all the same: a damaged one, as no filter makes
+ * nothing of something. `raw` has `room` bytes. Asking for its place looks at all chunks (1.10): it
+ * comes second. */
+bool engram_h5_is_empty_chunk(hid_t dataset, const hsize_t *corner, void *raw, size_t room);
+
 #endif

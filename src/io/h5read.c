@@ -29,7 +29,7 @@ struct look {
     size_t element[FILTERS]; /* that SHUFFLE takes */
     struct engram_trusting trusting;
     struct engram_inflater *inflater; /* NULL without DEFLATE */
-    unsigned char *work[2];
+    unsigned char *work[2];           /* NULL until they are needed */
     char why[200]; /* what is wrong; HDF5's stack would not outlive the next call */
 };
 
@@ -87,13 +87,18 @@ static bool take_filters(struct look *look, hid_t creation)
 
         look->filter[i] = filter;
         if (engram_trusting_is_known(filter)) {
+            struct engram_trusting found = {
+                .filter = filter, .count = count, .chunk_bytes = look->chunk_bytes};
+            memcpy(found.values, values, sizeof values);
+            if (engram_trusting_is_idle(&found)) {
+                look->filter[i] = H5Z_FILTER_NONE;
+                continue;
+            }
             if (trusting || count > ENGRAM_TRUSTING_VALUES) {
                 return false;
             }
             trusting = true;
-            look->trusting = (struct engram_trusting){
-                .filter = filter, .count = count, .chunk_bytes = look->chunk_bytes};
-            memcpy(look->trusting.values, values, sizeof values);
+            look->trusting = found;
         } else if (filter == H5Z_FILTER_SHUFFLE) {
             look->element[i] = count > 0 && values[0] > 0 ? values[0] : 1;
         } else if (filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_FLETCHER32) {
@@ -127,60 +132,58 @@ static int understand(struct look *look, hid_t creation, hid_t space)
     return bytes > 0 && bytes < SIZE_MAX / 4 && take_filters(look, creation) ? 1 : 0;
 }
 
-static bool get_room(struct look *look)
+/* Room for what a filter gives, of which two are used in turn. NULL: no memory. */
+static unsigned char *next_room(struct look *look, const unsigned char *used)
 {
-    for (int i = 0; i < 2; i++) {
-        look->work[i] = malloc(look->room);
+    unsigned char **room = &look->work[used != NULL && used == look->work[0]];
+
+    if (*room == NULL) {
+        *room = malloc(look->room);
     }
-    for (int i = 0; i < look->count && look->inflater == NULL; i++) {
-        if (look->filter[i] == H5Z_FILTER_DEFLATE &&
-            (look->inflater = engram_inflater_create()) == NULL) {
-            return no_memory(look);
-        }
-    }
-    return (look->work[0] != NULL && look->work[1] != NULL) || no_memory(look);
+    return *room;
 }
 
-/* Undoes filter `i` of *size bytes in work[*at]. */
-static bool undo(struct look *look, int i, int *at, size_t *size)
+/* Undoes filter `i` of *size bytes at *at. */
+static bool undo(struct look *look, int i, const unsigned char **at, size_t *size)
 {
-    const unsigned char *from = look->work[*at];
-    unsigned char *to = look->work[1 - *at];
+    const unsigned char *from = *at;
     const char *why = NULL;
-    size_t count;
 
-    switch (look->filter[i]) {
-    case H5Z_FILTER_FLETCHER32: /* HDF5 sees to the checksum itself */
+    if (look->filter[i] == H5Z_FILTER_FLETCHER32) { /* HDF5 sees to the checksum itself */
         *size -= *size < CHECKSUM ? *size : CHECKSUM;
         return true;
-    case H5Z_FILTER_DEFLATE:
-        *at = 1 - *at;
-        switch (engram_inflate_some(look->inflater, from, *size, to, look->room, size, &why)) {
-        case ENGRAM_OK:
-            return true;
-        case ENGRAM_ERR_RESOURCE:
-            return no_memory(look);
-        default:
-            return complain(look, why);
-        }
-    default:
-        *at = 1 - *at;
-        count = *size / look->element[i];
-        if (count > 0) {
+    }
+    unsigned char *to = next_room(look, from);
+    if (to == NULL) {
+        return no_memory(look);
+    }
+    *at = to;
+    if (look->filter[i] == H5Z_FILTER_SHUFFLE) {
+        size_t whole = *size - *size % look->element[i];
+        if (whole > 0) {
+            size_t count = whole / look->element[i];
             engram_unshuffle(from, count, look->element[i], false, 0, count, to);
         }
-        memcpy(to + count * look->element[i], from + count * look->element[i],
-               *size - count * look->element[i]);
+        memcpy(to + whole, from + whole, *size - whole);
         return true;
+    }
+    if (look->inflater == NULL && (look->inflater = engram_inflater_create()) == NULL) {
+        return no_memory(look);
+    }
+    switch (engram_inflate_some(look->inflater, from, *size, to, look->room, size, &why)) {
+    case ENGRAM_OK:
+        return true;
+    case ENGRAM_ERR_RESOURCE:
+        return no_memory(look);
+    default:
+        return complain(look, why);
     }
 }
 
-static bool unpack(struct look *look, size_t size, uint32_t mask)
+static bool unpack(struct look *look, const unsigned char *at, size_t size, uint32_t mask)
 {
-    int at = 0;
-
     for (int i = look->count - 1; i >= 0; i--) {
-        if ((mask >> i & 1) != 0) {
+        if ((mask >> i & 1) != 0 || look->filter[i] == H5Z_FILTER_NONE) {
             continue;
         }
         if (!engram_trusting_is_known(look->filter[i])) {
@@ -189,13 +192,14 @@ static bool unpack(struct look *look, size_t size, uint32_t mask)
             }
             continue;
         }
-        if (!engram_trusting_is_whole(&look->trusting, look->work[at], size)) {
+        if (!engram_trusting_is_whole(&look->trusting, at, size)) {
             return complain(look, "a chunk does not hold what its filter needs");
         }
         /* What it gives is of the right size; a shuffle leaves it at that, others make no sense. */
         size = look->chunk_bytes;
         while (--i >= 0) {
-            if (look->filter[i] != H5Z_FILTER_SHUFFLE && (mask >> i & 1) == 0) {
+            if (look->filter[i] != H5Z_FILTER_SHUFFLE && look->filter[i] != H5Z_FILTER_NONE &&
+                (mask >> i & 1) == 0) {
                 return complain(look, "the filters of a chunk do not go together");
             }
         }
@@ -213,19 +217,27 @@ static bool check_chunk(struct look *look, const hsize_t corner[])
             return true;
         }
     }
+    /* For chunks that were never written this gives 0 or fails, or gives the size of a chunk that
+     * cannot be read; H5Dread fails or has the fill value. */
     if (H5Dget_chunk_storage_size(look->dataset, corner, &size) < 0) {
-        return hdf5_failed(look);
-    }
-    if (size == 0) { /* never written */
         return true;
     }
     if (size > look->room) {
         return complain(look, "a chunk takes more bytes than one of its shape can");
     }
-    if (engram_h5_read_chunk(look->dataset, corner, look->work[0], (size_t)size, &mask) < 0) {
-        return hdf5_failed(look);
+    unsigned char *raw = malloc((size_t)size + 1);
+    if (raw == NULL) {
+        return no_memory(look);
     }
-    return unpack(look, (size_t)size, mask);
+    bool whole = true;
+    if (size == 0) {
+        whole = !engram_h5_is_empty_chunk(look->dataset, corner, raw, 1) ||
+                complain(look, "a chunk has no bytes");
+    } else if (engram_h5_read_chunk(look->dataset, corner, raw, (size_t)size, &mask) >= 0) {
+        whole = unpack(look, raw, (size_t)size, mask);
+    }
+    free(raw);
+    return whole;
 }
 
 static bool check_chunks(struct look *look)
@@ -277,7 +289,7 @@ static bool are_whole(struct look *look, hid_t selection)
     if (H5Sget_select_bounds(space, look->first, look->last) < 0) {
         return hdf5_failed(look);
     }
-    return get_room(look) && check_chunks(look);
+    return check_chunks(look);
 }
 
 herr_t engram_h5_read(hid_t dataset, hid_t memory_type, hid_t memory_space, hid_t file_space,

@@ -72,14 +72,11 @@ static uint64_t nbit_bits(const struct engram_trusting *filter, size_t *at, int 
 
 static bool nbit_is_whole(const struct engram_trusting *filter, size_t size)
 {
-    enum { NOTHING_TO_DO = 1, ELEMENTS = 2, TYPE = 3, BYTES = 4 };
+    enum { ELEMENTS = 2, TYPE = 3, BYTES = 4 };
     size_t at = TYPE;
 
     if (filter->count <= BYTES) {
         return false;
-    }
-    if (filter->values[NOTHING_TO_DO] != 0) {
-        return size == filter->chunk_bytes;
     }
     uint64_t bits = nbit_bits(filter, &at, 0);
     uint64_t all = engram_saturating_mul(filter->values[ELEMENTS], bits);
@@ -136,6 +133,20 @@ bool engram_trusting_is_known(H5Z_filter_t filter)
 {
     return filter == H5Z_FILTER_SCALEOFFSET || filter == H5Z_FILTER_NBIT ||
            filter == H5Z_FILTER_SZIP;
+}
+
+bool engram_trusting_is_idle(const struct engram_trusting *filter)
+{
+    const unsigned *values = filter->values;
+
+    switch (filter->filter) {
+    case H5Z_FILTER_NBIT: /* its second parameter says so */
+        return filter->count > 1 && values[1] != 0;
+    case H5Z_FILTER_SCALEOFFSET: /* as many bits were asked for as an integer has */
+        return filter->count > 4 && values[0] == H5Z_SO_INT && values[1] == 8 * (uint64_t)values[4];
+    default:
+        return false;
+    }
 }
 
 bool engram_trusting_is_whole(const struct engram_trusting *filter, const unsigned char *packed,

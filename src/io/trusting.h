@@ -22,6 +22,9 @@ struct engram_trusting {
 
 bool engram_trusting_is_known(H5Z_filter_t filter);
 
+/* Whether it leaves every chunk as it is. */
+bool engram_trusting_is_idle(const struct engram_trusting *filter);
+
 /* Whether `size` bytes, as the filter gave them when it was applied, unpack to a whole chunk. False
  * also without memory. */
 bool engram_trusting_is_whole(const struct engram_trusting *filter, const unsigned char *packed,

@@ -23,6 +23,14 @@ def remove(t, name="out.h5"):
         Path(t.path(name + suffix)).unlink(missing_ok=True)
 
 
+def size_of(path):
+    """0 without it: a job that ends takes its checkpoint away at any time."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 class Job:
     """A command that is to be interrupted. `variants`: options that may differ between its runs."""
 
@@ -76,11 +84,11 @@ class Job:
         random = self.t.random
         checkpoint = Path(self.out + ".checkpoint")
         end = time.monotonic() + 1.2 * random.random() * self.seconds
-        size = checkpoint.stat().st_size if checkpoint.exists() else 4096
+        size = size_of(checkpoint) or 4096
         by_size = random.integers(3) > 0
         more = 0 if random.integers(2) == 0 else int(random.integers(1, 200000))
         while process.poll() is None:
-            if by_size and checkpoint.exists() and checkpoint.stat().st_size > size + more:
+            if by_size and size_of(checkpoint) > size + more:
                 return
             if not by_size and time.monotonic() > end:
                 return
