@@ -18,18 +18,8 @@
 #include "base/log.h"
 #include "io/tempfile.h"
 
-#define FORMAT_VERSION 1
+#define FORMAT_VERSION 2 /* 1: checksums did not know where a record is */
 static const unsigned char MAGIC[8] = {'E', 'N', 'G', 'R', 'A', 'M', 'J', '\n'};
-
-static uint64_t round_up(uint64_t bytes)
-{
-    return (bytes + RECORD_BYTES - 1) / RECORD_BYTES * RECORD_BYTES;
-}
-
-uint64_t engram_record_span(const struct engram_record *record)
-{
-    return RECORD_BYTES + round_up(record->bytes);
-}
 
 enum engram_status engram_journal_failure(const struct engram_journal *journal, const char *what)
 {
@@ -78,7 +68,7 @@ void engram_journal_release(struct engram_journal *journal)
     (void)engram_write_at(journal->fd, bytes, sizeof bytes, OWNER);
 }
 
-static enum engram_status refuse(const struct engram_journal *journal, const char *why)
+enum engram_status engram_journal_refuse(const struct engram_journal *journal, const char *why)
 {
     return engram_fail(&journal->log, ENGRAM_ERR_CANT_CREATE,
                        "%s: %s; use --from-scratch to drop it, or name another OUTPUT",
@@ -93,19 +83,20 @@ static enum engram_status check_header(const struct engram_journal *journal)
         return engram_journal_failure(journal, "cannot be read");
     }
     if (memcmp(bytes, MAGIC, sizeof MAGIC) != 0) {
-        return refuse(journal, "is no checkpoint of engram-batch");
+        return engram_journal_refuse(journal, "is no checkpoint of engram-batch");
     }
     if (engram_load64le(bytes + 8) != FORMAT_VERSION) {
-        return refuse(journal, "is a checkpoint of another version of engram-batch");
+        return engram_journal_refuse(journal, "is a checkpoint of another version of engram-batch");
     }
     uint64_t length = engram_load64le(bytes + 16);
     if (engram_load64le(bytes + HEADER_SUM) != engram_hash64(bytes, HEADER_SUM, 0) ||
         length > IDENTITY_MAX) {
-        return refuse(journal, "is a damaged checkpoint");
+        return engram_journal_refuse(journal, "is a damaged checkpoint");
     }
     if (length != strlen(journal->identity) ||
         memcmp(bytes + IDENTITY, journal->identity, length) != 0) {
-        return refuse(journal, "is the checkpoint of a job with other options or inputs");
+        return engram_journal_refuse(journal,
+                                     "is the checkpoint of a job with other options or inputs");
     }
     return ENGRAM_OK;
 }
@@ -119,171 +110,6 @@ void engram_journal_sync_folder(const struct engram_journal *journal)
         (void)close(fd);
     }
     free(copy);
-}
-
-/* ---- the list of records */
-
-static bool contains(const int64_t outer[2], const int64_t inner[2])
-{
-    return outer[0] <= inner[0] && inner[1] <= outer[1];
-}
-
-static bool replaces(const struct engram_record *newer, const struct engram_record *older)
-{
-    if (newer->kind == ENGRAM_RECORD_CELLS && older->kind == ENGRAM_RECORD_DONE) {
-        return true;
-    }
-    if (newer->kind != older->kind) {
-        return false;
-    }
-    switch (newer->kind) {
-    case ENGRAM_RECORD_STATE:
-    case ENGRAM_RECORD_CELLS:
-        return true;
-    case ENGRAM_RECORD_PARTIAL:
-    case ENGRAM_RECORD_DONE:
-        return contains(newer->queries, older->queries) && contains(newer->base, older->base);
-    default:
-        return false;
-    }
-}
-
-/* Drops the records that `record` replaces from the list. */
-static void drop_replaced(struct engram_journal *journal, const struct engram_record *record)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < journal->count; i++) {
-        if (replaces(record, &journal->records[i])) {
-            uint64_t span = engram_record_span(&journal->records[i]);
-            journal->useful -= span;
-            journal->useless += span;
-        } else {
-            journal->records[kept++] = journal->records[i];
-        }
-    }
-    journal->count = kept;
-}
-
-enum engram_status engram_journal_list(struct engram_journal *journal,
-                                       const struct engram_record *record)
-{
-    if (journal->count == journal->room) {
-        size_t room = journal->room == 0 ? 64 : 2 * journal->room;
-        struct engram_record *more = reallocarray(journal->records, room, sizeof *more);
-        if (more == NULL) {
-            return no_memory(&journal->log);
-        }
-        journal->records = more;
-        journal->room = room;
-    }
-    drop_replaced(journal, record);
-    journal->records[journal->count++] = *record;
-    journal->useful += engram_record_span(record);
-    return ENGRAM_OK;
-}
-
-void engram_record_encode(const struct engram_record *record, uint64_t hash,
-                          unsigned char bytes[RECORD_BYTES])
-{
-    engram_store64le(bytes, RECORD_MAGIC ^ (uint64_t)record->kind << 56);
-    engram_store64le(bytes + 8, (uint64_t)record->queries[0]);
-    engram_store64le(bytes + 16, (uint64_t)record->queries[1]);
-    engram_store64le(bytes + 24, (uint64_t)record->base[0]);
-    engram_store64le(bytes + 32, (uint64_t)record->base[1]);
-    engram_store64le(bytes + 40, record->bytes);
-    engram_store64le(bytes + 48, hash);
-    engram_store64le(bytes + 56, engram_hash64(bytes, 56, 0));
-}
-
-void engram_record_encode_dropped(unsigned char bytes[RECORD_BYTES])
-{
-    engram_store64le(bytes, RECORD_MAGIC ^ (uint64_t)RECORD_DROPPED << 56);
-    engram_store64le(bytes + 56, engram_hash64(bytes, 56, 0));
-}
-
-static bool decode_record(const unsigned char bytes[RECORD_BYTES], struct engram_record *record,
-                          uint64_t *hash)
-{
-    uint64_t magic = engram_load64le(bytes);
-    if (engram_load64le(bytes + 56) != engram_hash64(bytes, 56, 0) ||
-        (magic & UINT64_C(0xffffffffffffff)) != RECORD_MAGIC) {
-        return false;
-    }
-    *record = (struct engram_record){
-        .kind = (enum engram_record_kind)(magic >> 56),
-        .queries = {(int64_t)engram_load64le(bytes + 8), (int64_t)engram_load64le(bytes + 16)},
-        .base = {(int64_t)engram_load64le(bytes + 24), (int64_t)engram_load64le(bytes + 32)},
-        .bytes = engram_load64le(bytes + 40),
-    };
-    *hash = engram_load64le(bytes + 48);
-    return true;
-}
-
-/* The payload's hash; false when it cannot be read. */
-static bool hash_payload(const struct engram_journal *journal, const struct engram_record *record,
-                         uint64_t *hash)
-{
-    *hash = 0;
-    for (uint64_t at = 0; at < record->bytes; at += BLOCK_BYTES) {
-        size_t bytes =
-            record->bytes - at < BLOCK_BYTES ? (size_t)(record->bytes - at) : BLOCK_BYTES;
-        if (!engram_read_at(journal->fd, journal->block, bytes, (off_t)(record->offset + at))) {
-            return false;
-        }
-        *hash = engram_hash64(journal->block, bytes, *hash);
-    }
-    return true;
-}
-
-/* Lists the records of the file and cuts off a torn tail: what a killed process leaves is a payload
- * without a header, what a loss of power leaves is any part of what was not synced. Damage before
- * the end of what was synced is no torn tail. */
-static enum engram_status scan(struct engram_journal *journal)
-{
-    struct stat info;
-    uint64_t at = HEADER_BYTES;
-    enum engram_status status = ENGRAM_OK;
-
-    if (fstat(journal->fd, &info) != 0) {
-        return engram_journal_failure(journal, "cannot be read");
-    }
-    uint64_t size = (uint64_t)info.st_size;
-    while (status == ENGRAM_OK && at < size && size - at >= RECORD_BYTES) {
-        unsigned char bytes[RECORD_BYTES];
-        struct engram_record record;
-        uint64_t wanted;
-        uint64_t found;
-        if (!engram_read_at(journal->fd, bytes, sizeof bytes, (off_t)at)) {
-            return engram_journal_failure(journal, "cannot be read");
-        }
-        if (!decode_record(bytes, &record, &wanted)) {
-            break;
-        }
-        record.offset = at + RECORD_BYTES;
-        if (record.bytes > size || record.offset + record.bytes > size) {
-            break;
-        }
-        if (!hash_payload(journal, &record, &found)) {
-            return engram_journal_failure(journal, "cannot be read");
-        }
-        if (found != wanted) {
-            break;
-        }
-        if ((int)record.kind == RECORD_DROPPED) {
-            journal->useless += engram_record_span(&record);
-        } else {
-            status = engram_journal_list(journal, &record);
-        }
-        at += engram_record_span(&record);
-    }
-    if (status == ENGRAM_OK && at < journal->owner.committed) {
-        return refuse(journal, "is a damaged checkpoint");
-    }
-    journal->end = at;
-    if (status == ENGRAM_OK && ftruncate(journal->fd, (off_t)at) != 0) {
-        return engram_journal_failure(journal, "cannot be written");
-    }
-    return status;
 }
 
 /* ---- opening */
@@ -359,7 +185,7 @@ static enum engram_status acquire(struct engram_journal *journal, bool create, b
             return engram_journal_failure(journal, "cannot be looked at");
         }
         if (!S_ISREG(info.st_mode)) {
-            return refuse(journal, "is no regular file");
+            return engram_journal_refuse(journal, "is no regular file");
         }
         if (engram_file_is_planted(&info, journal->path)) {
             return engram_fail(&journal->log, ENGRAM_ERR_CANT_CREATE,
@@ -385,7 +211,7 @@ static enum engram_status acquire(struct engram_journal *journal, bool create, b
         (void)close(journal->fd);
         journal->fd = -1;
     }
-    return refuse(journal, "comes and goes");
+    return engram_journal_refuse(journal, "comes and goes");
 }
 
 static enum engram_status start(struct engram_journal *journal,
@@ -399,7 +225,7 @@ static enum engram_status start(struct engram_journal *journal,
     if (!fresh && !options->from_scratch) {
         status = check_header(journal);
         if (status == ENGRAM_OK) {
-            status = scan(journal);
+            status = engram_journal_scan(journal);
         }
         if (status == ENGRAM_OK && !engram_journal_write_owner(journal, journal->fd)) {
             status = engram_journal_failure(journal, "cannot be written");

@@ -1,4 +1,5 @@
-/* What the journal's two rooms share: journal.c opens and reads, journal_write.c appends. */
+/* What the journal's rooms share: journal.c opens and reads, journal_records.c knows the records,
+ * journal_write.c appends. */
 #ifndef ENGRAM_JOB_JOURNAL_INTERNAL_H
 #define ENGRAM_JOB_JOURNAL_INTERNAL_H
 
@@ -48,15 +49,25 @@ struct engram_journal {
 /* Bytes of a record in the file, its header included. */
 uint64_t engram_record_span(const struct engram_record *record);
 
+/* A header's checksum includes where its record is (`at`, or record->offset): one that was copied
+ * to another place counts nothing there. */
 void engram_record_encode(const struct engram_record *record, uint64_t hash,
                           unsigned char bytes[RECORD_BYTES]);
 
 /* The same header for a record that was dropped. */
-void engram_record_encode_dropped(unsigned char bytes[RECORD_BYTES]);
+void engram_record_encode_dropped(uint64_t at, unsigned char bytes[RECORD_BYTES]);
+
+/* The same header for a record that now is at `at`. */
+void engram_record_move(uint64_t at, unsigned char bytes[RECORD_BYTES]);
 
 /* Appends to the list of records that count; one that it replaces no longer does. */
 enum engram_status engram_journal_list(struct engram_journal *journal,
                                        const struct engram_record *record);
+
+/* Lists the records of the file and cuts off a torn tail: what a killed process leaves is a payload
+ * without a header, what a loss of power leaves is any part of what was not synced. Damage before
+ * the end of what was synced is no torn tail. */
+enum engram_status engram_journal_scan(struct engram_journal *journal);
 
 bool engram_journal_write_header(struct engram_journal *journal, int fd);
 bool engram_journal_write_owner(struct engram_journal *journal, int fd);
@@ -66,6 +77,9 @@ void engram_journal_release(struct engram_journal *journal);
 
 /* Syncs the folder, so that the file's name survives. */
 void engram_journal_sync_folder(const struct engram_journal *journal);
+
+/* CANT_CREATE, with how to go on. */
+enum engram_status engram_journal_refuse(const struct engram_journal *journal, const char *why);
 
 /* The failure that errno tells of. */
 enum engram_status engram_journal_failure(const struct engram_journal *journal, const char *what);

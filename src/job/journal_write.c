@@ -94,7 +94,7 @@ enum engram_status engram_journal_drop(struct engram_journal *journal, size_t i)
     if (!engram_read_at(journal->fd, bytes, sizeof bytes, at)) {
         return engram_journal_failure(journal, "cannot be read");
     }
-    engram_record_encode_dropped(bytes);
+    engram_record_encode_dropped((uint64_t)at, bytes);
     if (!engram_write_at(journal->fd, bytes, sizeof bytes, at)) {
         return engram_journal_failure(journal, "cannot be written");
     }
@@ -139,6 +139,17 @@ static bool copy_bytes(const struct engram_journal *journal, uint64_t from, int 
     return true;
 }
 
+/* A record's header, at its new place. */
+static bool copy_header(const struct engram_journal *journal, uint64_t from, int to_fd, uint64_t to)
+{
+    unsigned char bytes[RECORD_BYTES];
+    if (!engram_read_at(journal->fd, bytes, sizeof bytes, (off_t)from)) {
+        return false;
+    }
+    engram_record_move(to, bytes);
+    return engram_write_at(to_fd, bytes, sizeof bytes, (off_t)to);
+}
+
 static bool copy_all(struct engram_journal *journal, int fd, uint64_t *end)
 {
     *end = HEADER_BYTES;
@@ -149,7 +160,8 @@ static bool copy_all(struct engram_journal *journal, int fd, uint64_t *end)
     for (size_t i = 0; i < journal->count; i++) {
         const struct engram_record *record = &journal->records[i];
         uint64_t span = engram_record_span(record);
-        if (!copy_bytes(journal, record->offset - RECORD_BYTES, fd, *end, span)) {
+        if (!copy_header(journal, record->offset - RECORD_BYTES, fd, *end) ||
+            !copy_bytes(journal, record->offset, fd, *end + RECORD_BYTES, span - RECORD_BYTES)) {
             return false;
         }
         *end += span;

@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "base/endian.h"
+#include "base/hash.h"
 #include "job/journal_internal.h"
 
 static char folder[256];
@@ -241,6 +243,77 @@ static void test_damage_is_refused(void **state)
     engram_journal_close(journal, true);
 }
 
+static void copy_record(off_t from, off_t to, unsigned char kept[2 * RECORD_BYTES])
+{
+    unsigned char bytes[2 * RECORD_BYTES];
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, bytes, sizeof bytes, from), sizeof bytes);
+    assert_int_equal(pread(fd, kept, sizeof bytes, to), sizeof bytes);
+    assert_int_equal(pwrite(fd, bytes, sizeof bytes, to), sizeof bytes);
+    assert_int_equal(close(fd), 0);
+}
+
+static void restore_record(off_t to, const unsigned char kept[2 * RECORD_BYTES])
+{
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, kept, 2 * RECORD_BYTES, to), 2 * RECORD_BYTES);
+    assert_int_equal(close(fd), 0);
+}
+
+/* A whole record with good checksums, but in the place of another. */
+static void test_copied_record_is_refused(void **state)
+{
+    (void)state;
+    struct engram_journal *journal = open_journal("job A");
+    append(journal, ENGRAM_RECORD_RUN, 1, "first", 5);
+    append(journal, ENGRAM_RECORD_RUN, 2, "other", 5);
+    append(journal, ENGRAM_RECORD_RUN, 3, "third", 5);
+    assert_int_equal(engram_journal_drop(journal, 2), ENGRAM_OK);
+    assert_int_equal(engram_journal_commit(journal), ENGRAM_OK);
+    engram_journal_close(journal, false);
+    for (off_t from = 0; from < 3; from++) {
+        for (off_t to = 0; to < 3; to++) {
+            unsigned char kept[2 * RECORD_BYTES];
+            off_t place = HEADER_BYTES + to * 2 * RECORD_BYTES;
+            copy_record(HEADER_BYTES + from * 2 * RECORD_BYTES, place, kept);
+            assert_int_equal(try_open(options_of("job A")),
+                             from == to ? ENGRAM_OK : ENGRAM_ERR_CANT_CREATE);
+            restore_record(place, kept);
+        }
+    }
+    journal = open_journal("job A");
+    assert_int_equal(engram_journal_count(journal), 2);
+    engram_journal_close(journal, true);
+}
+
+/* Whole, but of another version: neither read nor dropped without a word. */
+static void test_other_version_is_refused(void **state)
+{
+    (void)state;
+    struct engram_journal *journal = open_journal("job A");
+    append(journal, ENGRAM_RECORD_RUN, 1, "first", 5);
+    assert_int_equal(engram_journal_commit(journal), ENGRAM_OK);
+    engram_journal_close(journal, false);
+    unsigned char bytes[HEADER_SUM + 8];
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, bytes, sizeof bytes, 0), sizeof bytes);
+    engram_store64le(bytes + 8, engram_load64le(bytes + 8) - 1);
+    engram_store64le(bytes + HEADER_SUM, engram_hash64(bytes, HEADER_SUM, 0));
+    assert_int_equal(pwrite(fd, bytes, sizeof bytes, 0), sizeof bytes);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(try_open(options_of("job A")), ENGRAM_ERR_CANT_CREATE);
+    assert_non_null(strstr(last_message, "another version"));
+    assert_non_null(strstr(last_message, "--from-scratch"));
+    struct engram_journal_options options = options_of("job A");
+    options.from_scratch = true;
+    assert_int_equal(engram_journal_open(&options, &journal), ENGRAM_OK);
+    assert_int_equal(engram_journal_count(journal), 0);
+    engram_journal_close(journal, true);
+}
+
 /* What was dropped stays dropped; the rest moves up. */
 static void test_dropped_records(void **state)
 {
@@ -406,6 +479,8 @@ int main(void)
         cmocka_unit_test(test_torn_tail),
         cmocka_unit_test(test_killed_in_a_record),
         cmocka_unit_test(test_damage_is_refused),
+        cmocka_unit_test(test_copied_record_is_refused),
+        cmocka_unit_test(test_other_version_is_refused),
         cmocka_unit_test(test_dropped_records),
         cmocka_unit_test(test_other_job_is_refused),
         cmocka_unit_test(test_existing_only),
