@@ -14,6 +14,7 @@
 #include "io/h5read.h"
 #include "io/member.h"
 #include "io/memory.h"
+#include "io/objheader.h"
 
 struct reader {
     const char *path;
@@ -55,7 +56,7 @@ static H5I_type_t object_kind(hid_t file, const char *name)
 {
     const char *member = NULL;
     ENGRAM_H5_HANDLE hid_t access = engram_h5_link_access(H5P_LINK_ACCESS);
-    ENGRAM_H5_HANDLE hid_t object = access < 0 ? -1 : H5Oopen(file, name, access);
+    ENGRAM_H5_HANDLE hid_t object = access < 0 ? -1 : engram_h5_open_object(file, name, access);
 
     if (object >= 0) {
         return H5Iget_type(object);
@@ -269,7 +270,8 @@ static enum engram_status read_nullable(const struct reader *reader, hid_t file,
 static bool has_part(hid_t file, const struct reader *reader, const char *part)
 {
     ENGRAM_H5_HANDLE hid_t access = engram_h5_link_access(H5P_LINK_ACCESS);
-    ENGRAM_H5_HANDLE hid_t group = access < 0 ? -1 : H5Oopen(file, reader->name, access);
+    ENGRAM_H5_HANDLE hid_t group =
+        access < 0 ? -1 : engram_h5_open_object(file, reader->name, access);
 
     return group >= 0 && H5Lexists(group, part, H5P_DEFAULT) > 0;
 }

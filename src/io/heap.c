@@ -73,7 +73,7 @@ static int descriptor_of(hid_t file)
     return *(const int *)handle;
 }
 
-herr_t engram_heap_open(struct engram_heap *heap, hid_t object)
+herr_t engram_heap_open_bytes(struct engram_heap *heap, hid_t object)
 {
     ENGRAM_H5_HANDLE hid_t file = H5Iget_file_id(object);
     ENGRAM_H5_HANDLE hid_t created = file < 0 ? -1 : H5Fget_create_plist(file);
@@ -87,10 +87,6 @@ herr_t engram_heap_open(struct engram_heap *heap, hid_t object)
     }
     heap->base = user_block;
     heap->size = 4 + heap->address_bytes + 4;
-    heap->reference = create_reference_type(heap->size);
-    if (heap->reference < 0 || !know_conversion(heap->reference)) {
-        return -1;
-    }
     if (heap->address_bytes <= 8 && heap->length_bytes <= 8) {
         heap->fd = descriptor_of(file);
     }
@@ -100,6 +96,18 @@ herr_t engram_heap_open(struct engram_heap *heap, hid_t object)
     return 0;
 }
 
+/* What it takes to read references. */
+static herr_t open_reference(struct engram_heap *heap)
+{
+    heap->reference = create_reference_type(heap->size);
+    return heap->reference < 0 || !know_conversion(heap->reference) ? -1 : 0;
+}
+
+herr_t engram_heap_open(struct engram_heap *heap, hid_t object)
+{
+    return engram_heap_open_bytes(heap, object) < 0 ? -1 : open_reference(heap);
+}
+
 void engram_heap_close(struct engram_heap *heap)
 {
     if (!heap->ready) {
@@ -107,7 +115,7 @@ void engram_heap_close(struct engram_heap *heap)
     }
     engram_h5_close(&heap->reference);
     for (size_t i = 0; i < ENGRAM_HEAP_COLLECTIONS; i++) {
-        free(heap->collections[i].sizes);
+        free(heap->collections[i].objects);
     }
     free(heap->window);
     *heap = (struct engram_heap){0};
@@ -123,9 +131,8 @@ static uint64_t load(const unsigned char *bytes, size_t count)
     return engram_load64le(wide);
 }
 
-/* `bytes` (a few) at `offset`, which lie in the file; NULL: *damage says why not. */
-static const unsigned char *look_at(struct engram_heap *heap, uint64_t offset, size_t bytes,
-                                    const char **damage)
+const unsigned char *engram_heap_look(struct engram_heap *heap, uint64_t offset, size_t bytes,
+                                      const char **damage)
 {
     if (offset >= heap->window_start && heap->window_bytes >= bytes &&
         offset - heap->window_start <= heap->window_bytes - bytes) {
@@ -146,19 +153,20 @@ static const unsigned char *look_at(struct engram_heap *heap, uint64_t offset, s
     return heap->window;
 }
 
-static const char *keep_size(struct engram_heap_collection *collection, size_t index, uint64_t size)
+static const char *keep_object(struct engram_heap_collection *collection, size_t index, uint64_t at,
+                               uint64_t size)
 {
     if (index >= collection->count) {
         size_t count = index < 64 ? 128 : 2 * index;
-        uint64_t *sizes = realloc(collection->sizes, count * sizeof *sizes);
-        if (sizes == NULL) {
+        struct engram_heap_object *objects = realloc(collection->objects, count * sizeof *objects);
+        if (objects == NULL) {
             return "memory allocation failed";
         }
-        memset(sizes + collection->count, 0xff, (count - collection->count) * sizeof *sizes);
-        collection->sizes = sizes;
+        memset(objects + collection->count, 0xff, (count - collection->count) * sizeof *objects);
+        collection->objects = objects;
         collection->count = count;
     }
-    collection->sizes[index] = size;
+    collection->objects[index] = (struct engram_heap_object){at, size};
     return NULL;
 }
 
@@ -172,7 +180,7 @@ static const char *list_objects(struct engram_heap *heap, uint64_t at, uint64_t 
     const char *damage = NULL;
 
     while (damage == NULL && end - at >= aligned) {
-        const unsigned char *object = look_at(heap, at, header, &damage);
+        const unsigned char *object = engram_heap_look(heap, at, header, &damage);
         if (object == NULL) {
             break;
         }
@@ -191,8 +199,8 @@ static const char *list_objects(struct engram_heap *heap, uint64_t at, uint64_t 
             return "its heap is damaged";
         }
         uint64_t padded = (size + 7) & ~(uint64_t)7;
+        damage = keep_object(collection, index, at + aligned, size);
         at += aligned + (padded < left ? padded : left);
-        damage = keep_size(collection, index, size);
     }
     return damage;
 }
@@ -208,7 +216,7 @@ static const char *list_collection(struct engram_heap *heap,
     }
     uint64_t at = heap->base + collection->address;
     uint64_t left = heap->file_bytes - at;
-    const unsigned char *start = left < header ? NULL : look_at(heap, at, header, &damage);
+    const unsigned char *start = left < header ? NULL : engram_heap_look(heap, at, header, &damage);
     if (start == NULL) {
         return damage;
     }
@@ -225,11 +233,27 @@ static struct engram_heap_collection *find_collection(struct engram_heap *heap, 
         &heap->collections[(address >> 12) % ENGRAM_HEAP_COLLECTIONS];
 
     if (collection->address != address) {
-        free(collection->sizes);
+        free(collection->objects);
         *collection = (struct engram_heap_collection){.address = address};
         collection->damage = list_collection(heap, collection);
     }
     return collection;
+}
+
+const char *engram_heap_find(struct engram_heap *heap, uint64_t address, uint64_t index,
+                             uint64_t *at, uint64_t *size)
+{
+    const struct engram_heap_collection *collection = find_collection(heap, address);
+
+    if (collection->damage != NULL) {
+        return collection->damage;
+    }
+    if (index >= collection->count || collection->objects[index].size == ABSENT) {
+        return "its heap does not hold it";
+    }
+    *at = collection->objects[index].at;
+    *size = collection->objects[index].size;
+    return NULL;
 }
 
 bool engram_heap_holds_bytes(hid_t type)
@@ -249,14 +273,12 @@ const char *engram_heap_damage(struct engram_heap *heap, const unsigned char *re
         *length = heap->fd < 0 ? *length : 0;
         return NULL;
     }
-    const struct engram_heap_collection *collection = find_collection(heap, address);
-    if (collection->damage != NULL) {
-        return collection->damage;
-    }
     uint64_t index = engram_load32le(reference + 4 + heap->address_bytes);
-    uint64_t size = index < collection->count ? collection->sizes[index] : ABSENT;
-    if (size == ABSENT) {
-        return "its heap does not hold it";
+    uint64_t at = 0;
+    uint64_t size = 0;
+    const char *damage = engram_heap_find(heap, address, index, &at, &size);
+    if (damage != NULL) {
+        return damage;
     }
     return size == *length ? NULL : "its heap holds it with another length";
 }
@@ -267,7 +289,8 @@ herr_t engram_heap_read_text(struct engram_heap *heap, hid_t attribute, hid_t ty
     uint64_t length = 0;
 
     *text = NULL;
-    if (!heap->ready && engram_heap_open(heap, attribute) < 0) {
+    if ((!heap->ready && engram_heap_open_bytes(heap, attribute) < 0) ||
+        (heap->reference < 0 && open_reference(heap) < 0)) {
         return -1;
     }
     if (heap->size > sizeof reference || !engram_heap_holds_bytes(type) ||

@@ -15,11 +15,17 @@
 
 #define ENGRAM_HEAP_COLLECTIONS 64 /* a power of two */
 
-/* A part of the heap: the sizes of its objects. */
+/* Where an object of the heap is in the file. */
+struct engram_heap_object {
+    uint64_t at;
+    uint64_t size; /* UINT64_MAX: there is none */
+};
+
+/* A part of the heap: its objects. */
 struct engram_heap_collection {
     uint64_t address; /* 0: none */
     const char *damage;
-    uint64_t *sizes;
+    struct engram_heap_object *objects;
     size_t count;
 };
 
@@ -42,6 +48,9 @@ struct engram_heap {
 /* The heap of the file that `object` (a dataset or an attribute) is in, which stays open as long.
  * Negative when HDF5 fails. To be closed in either case. */
 herr_t engram_heap_open(struct engram_heap *heap, hid_t object);
+
+/* The same, without what it takes to read references: for those that look at the file's bytes. */
+herr_t engram_heap_open_bytes(struct engram_heap *heap, hid_t object);
 void engram_heap_close(struct engram_heap *heap);
 
 /* Whether the texts of type `type`, which is one of variable length, are made of bytes: their
@@ -52,6 +61,16 @@ bool engram_heap_holds_bytes(hid_t type);
  * engram_h5_read_status() knows); NULL: HDF5 can read its text. *length: the bytes it claims. */
 const char *engram_heap_damage(struct engram_heap *heap, const unsigned char *reference,
                                uint64_t *length);
+
+/* `bytes` (a few) of the file at `offset`, which it has, valid until the next call; NULL: *damage
+ * says why not. */
+const unsigned char *engram_heap_look(struct engram_heap *heap, uint64_t offset, size_t bytes,
+                                      const char **damage);
+
+/* Where in the file (*at) object `index` of the collection at `address` is; what is wrong, or NULL.
+ */
+const char *engram_heap_find(struct engram_heap *heap, uint64_t address, uint64_t index,
+                             uint64_t *at, uint64_t *size);
 
 /* H5Aread of the single text of `attribute`, whose type `type` is one of variable length; the
  * caller gives *text back by engram_h5_reclaim. Opens `heap` on first use. Damage is an error in

@@ -12,6 +12,7 @@
 #include "io/heap.h"
 #include "io/items_internal.h"
 #include "io/links.h"
+#include "io/objheader.h"
 
 /* One of the limits of struct engram_set. */
 #define DIM_LIMIT ((int64_t)1 << 24)
@@ -279,7 +280,8 @@ static int visit_object(struct walk *walk, hid_t group, const char *name,
     if (link->type != H5L_TYPE_HARD && link->type != H5L_TYPE_SOFT) {
         return note_odd(walk, "is a link to another file");
     }
-    ENGRAM_H5_HANDLE hid_t object = H5Oopen(group, name, walk->link_access);
+    ENGRAM_H5_HANDLE hid_t object =
+        engram_h5_open_linked(&walk->heap, group, name, link, walk->link_access);
     H5I_type_t kind = object < 0 ? H5I_BADID : H5Iget_type(object);
     if (kind == H5I_DATASET) {
         return wanted ? visit_dataset(walk, object, group_length) : 0;

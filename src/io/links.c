@@ -1,8 +1,9 @@
 #include "io/links.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/endian.h"
 
 herr_t engram_h5_object_info(hid_t location, const char *name, hid_t link_access, H5O_type_t *type,
                              struct engram_object_key *key)
@@ -25,6 +26,17 @@ herr_t engram_h5_object_info(hid_t location, const char *name, hid_t link_access
         *type = info.type;
     }
     return result;
+}
+
+uint64_t engram_object_address(const struct engram_object_key *key)
+{
+#if H5_VERSION_GE(1, 12, 0)
+    return engram_load64le(key->bytes); /* as files have it */
+#else
+    haddr_t address = 0;
+    memcpy(&address, key->bytes, sizeof address);
+    return address;
+#endif
 }
 
 void engram_h5_link_target(const ENGRAM_H5_LINK_INFO *link, struct engram_object_key *key)

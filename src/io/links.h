@@ -5,6 +5,7 @@
 #include <hdf5.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "engram/status.h"
 
@@ -27,6 +28,9 @@ struct engram_object_key {
 /* Kind and identity of the object that `name` leads to; negative when HDF5 cannot tell. */
 herr_t engram_h5_object_info(hid_t location, const char *name, hid_t link_access, H5O_type_t *type,
                              struct engram_object_key *key);
+
+/* Where in the file the header of that object is. */
+uint64_t engram_object_address(const struct engram_object_key *key);
 
 /* The identity of the object that a hard link leads to. */
 void engram_h5_link_target(const ENGRAM_H5_LINK_INFO *link, struct engram_object_key *key);

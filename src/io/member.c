@@ -9,13 +9,14 @@
 #include "io/describe.h"
 #include "io/h5.h"
 #include "io/h5type.h"
+#include "io/objheader.h"
 
 /* Whether the first `length` bytes of `path` lead to a dataset: 1, another object: 0, nothing: -1.
  */
 static int leads_to_dataset(hid_t file, const char *path, size_t length, hid_t link_access)
 {
     char *prefix = strndup(path, length);
-    hid_t object = prefix == NULL ? -1 : H5Oopen(file, prefix, link_access);
+    hid_t object = prefix == NULL ? -1 : engram_h5_open_object(file, prefix, link_access);
 
     free(prefix);
     int result = object < 0 ? -1 : H5Iget_type(object) == H5I_DATASET;
@@ -42,13 +43,13 @@ hid_t engram_h5_open_member(hid_t file, const char *path, const char **member)
         }
         if (found > 0) {
             char *prefix = strndup(path, (size_t)(at - path));
-            hid_t dataset = prefix == NULL ? -1 : H5Dopen2(file, prefix, access);
+            hid_t dataset = prefix == NULL ? -1 : engram_h5_open_dataset(file, prefix, access);
             free(prefix);
             *member = at + 1;
             return dataset;
         }
     }
-    return H5Dopen2(file, path, access);
+    return engram_h5_open_dataset(file, path, access);
 }
 
 hid_t engram_h5_member_type(hid_t type, const char *member)

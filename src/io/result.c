@@ -12,6 +12,7 @@
 #include "base/reading.h"
 #include "base/size.h"
 #include "io/h5.h"
+#include "io/objheader.h"
 #include "io/result_internal.h"
 
 #define FORMAT_MAJOR 1
@@ -52,7 +53,7 @@ enum engram_status engram_result_open_set(const struct engram_result *result, co
     size_t bytes = 0;
 
     engram_reading_at(name);
-    *dataset = access < 0 ? -1 : H5Dopen2(result->file, name, access);
+    *dataset = access < 0 ? -1 : engram_h5_open_dataset(result->file, name, access);
     if (*dataset < 0) {
         return engram_result_bad(result, name, "is missing or cannot be opened");
     }

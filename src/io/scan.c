@@ -13,6 +13,7 @@
 #include "io/h5.h"
 #include "io/links.h"
 #include "io/member.h"
+#include "io/objheader.h"
 
 /* Enough for every layout we know; a file beyond one of these limits is marked as truncated. */
 #define DATASET_LIMIT 4096
@@ -199,7 +200,7 @@ static int add_dataset(struct scan *scan, const char *path, struct engram_seen *
         return -1;
     }
     engram_seen_mark(&scan->seen, slot, key, info->path);
-    ENGRAM_H5_HANDLE hid_t dataset = H5Dopen2(scan->file, path, scan->dataset_access);
+    ENGRAM_H5_HANDLE hid_t dataset = engram_h5_open_dataset(scan->file, path, scan->dataset_access);
     if (dataset < 0 || engram_h5_describe(dataset, info) < 0) {
         info->content = ENGRAM_CONTENT_OTHER;
         return unreadable(scan, path, engram_h5_message(message, sizeof message));

@@ -15,6 +15,7 @@
 #include "io/h5.h"
 #include "io/h5read.h"
 #include "io/items_internal.h"
+#include "io/objheader.h"
 #include "io/source_internal.h"
 #include "io/tempfile.h"
 
@@ -298,7 +299,8 @@ static enum engram_status read_by_h5(const struct reading *reading, int64_t at)
     }
     ENGRAM_READING(source->path, path);
     ENGRAM_H5_HANDLE hid_t access = engram_h5_link_access(H5P_DATASET_ACCESS);
-    ENGRAM_H5_HANDLE hid_t dataset = access < 0 ? -1 : H5Dopen2(source->file, path, access);
+    ENGRAM_H5_HANDLE hid_t dataset =
+        access < 0 ? -1 : engram_h5_open_dataset(source->file, path, access);
     free(path);
     ENGRAM_H5_HANDLE hid_t space = dataset < 0 ? -1 : H5Dget_space(dataset);
     ENGRAM_H5_HANDLE hid_t stored = dataset < 0 ? -1 : H5Dget_type(dataset);

@@ -11,6 +11,7 @@
 #include "io/claim.h"
 #include "io/describe.h"
 #include "io/h5.h"
+#include "io/objheader.h"
 #include "io/source_internal.h"
 
 #define FAIL ENGRAM_SOURCE_FAIL
@@ -106,7 +107,7 @@ enum engram_status engram_source_check_external(struct engram_source *source, hi
     ENGRAM_H5_HANDLE hid_t access = engram_h5_link_access(H5P_DATASET_ACCESS);
     engram_h5_close(&source->dataset);
     if (access >= 0 && H5Pset_efile_prefix(access, "${ORIGIN}") >= 0) {
-        source->dataset = H5Dopen2(source->file, source->name, access);
+        source->dataset = engram_h5_open_dataset(source->file, source->name, access);
     }
     return source->dataset < 0 ? engram_source_h5_failure(source, "cannot be opened") : ENGRAM_OK;
 }
@@ -160,7 +161,7 @@ static enum engram_status check_origin(struct engram_source *source, hid_t file,
     hsize_t start[H5S_MAX_RANK];
     hsize_t end[H5S_MAX_RANK];
     ENGRAM_H5_HANDLE hid_t access = engram_h5_link_access(H5P_DATASET_ACCESS);
-    ENGRAM_H5_HANDLE hid_t dataset = access < 0 ? -1 : H5Dopen2(file, name, access);
+    ENGRAM_H5_HANDLE hid_t dataset = access < 0 ? -1 : engram_h5_open_dataset(file, name, access);
     ENGRAM_H5_HANDLE hid_t space = dataset < 0 ? -1 : H5Dget_space(dataset);
     ENGRAM_H5_HANDLE hid_t creation = dataset < 0 ? -1 : H5Dget_create_plist(dataset);
     int rank = space < 0 || creation < 0 ? -1 : H5Sget_simple_extent_dims(space, dims, NULL);
