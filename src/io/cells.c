@@ -204,30 +204,104 @@ enum engram_status engram_cells_read(const struct engram_cells *cells, uint64_t 
     return ENGRAM_OK;
 }
 
-enum engram_status engram_cells_hash(const struct engram_cells *cells, uint64_t *hash)
+/* What hashing reads into. */
+struct hashing {
+    const struct engram_cells *cells;
+    struct engram_hash_chain chain;
+    unsigned char block[HASH_BYTES];
+};
+
+static enum engram_status start_hashing(const struct engram_cells *cells, struct hashing **hashing)
 {
-    const struct engram_cells_place *place = &cells->place;
-    const uint64_t bytes = place->rows * place->row_bytes;
-    struct engram_hash_chain *chain = calloc(1, sizeof *chain);
-    unsigned char *block = malloc(HASH_BYTES);
-    bool good = true;
-    if (chain == NULL || block == NULL) {
-        free(chain);
-        free(block);
+    *hashing = calloc(1, sizeof **hashing);
+    if (*hashing == NULL) {
         return engram_fail(&cells->log, ENGRAM_ERR_RESOURCE, "out of memory");
     }
-    for (uint64_t at = 0; good && at < bytes; at += HASH_BYTES) {
-        size_t size = bytes - at < HASH_BYTES ? (size_t)(bytes - at) : HASH_BYTES;
-        good = engram_read_at(cells->file.fd, block, size, (off_t)(place->offset + at));
-        engram_hash_add(chain, block, good ? size : 0);
+    (*hashing)->cells = cells;
+    return ENGRAM_OK;
+}
+
+/* Bytes [first, last) of the file. */
+static enum engram_status hash_bytes(struct hashing *hashing, uint64_t first, uint64_t last)
+{
+    const struct engram_cells *cells = hashing->cells;
+    for (uint64_t at = first; at < last; at += HASH_BYTES) {
+        size_t size = last - at < HASH_BYTES ? (size_t)(last - at) : HASH_BYTES;
+        if (!engram_read_at(cells->file.fd, hashing->block, size, (off_t)at)) {
+            return engram_fail(&cells->log, ENGRAM_ERR_IO, "%s: cannot be read: %s",
+                               cells->file.path, strerror(errno));
+        }
+        engram_hash_add(&hashing->chain, hashing->block, size);
     }
-    int error = errno;
-    *hash = engram_hash_of(chain);
-    free(chain);
-    free(block);
-    return good ? ENGRAM_OK
-                : engram_fail(&cells->log, ENGRAM_ERR_IO, "%s: cannot be read: %s",
-                              cells->file.path, strerror(error));
+    return ENGRAM_OK;
+}
+
+enum engram_status engram_cells_hash_part(const struct engram_cells *cells, uint64_t row,
+                                          uint64_t count, uint64_t first, uint64_t bytes,
+                                          uint64_t *hash)
+{
+    const struct engram_cells_place *place = &cells->place;
+    const bool whole = bytes == place->row_bytes;
+    const uint64_t start = place->offset + row * place->row_bytes + first;
+    struct hashing *hashing;
+    if (row > place->rows || count > place->rows - row || first > place->row_bytes ||
+        bytes > place->row_bytes - first) {
+        return engram_fail(&cells->log, ENGRAM_ERR_INTERNAL, "%s: cells outside the matrix",
+                           cells->file.shown);
+    }
+    enum engram_status status = start_hashing(cells, &hashing);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (whole) {
+        status = hash_bytes(hashing, start, start + count * bytes);
+    }
+    for (uint64_t r = 0; status == ENGRAM_OK && !whole && r < count; r++) {
+        uint64_t at = start + r * place->row_bytes;
+        status = hash_bytes(hashing, at, at + bytes);
+    }
+    *hash = engram_hash_of(&hashing->chain);
+    free(hashing);
+    return status;
+}
+
+enum engram_status engram_cells_hash(const struct engram_cells *cells, uint64_t *hash)
+{
+    return engram_cells_hash_part(cells, 0, cells->place.rows, 0, cells->place.row_bytes, hash);
+}
+
+enum engram_status engram_cells_hash_frame(const struct engram_cells *cells,
+                                           const uint64_t late[ENGRAM_LATE_SETS], uint64_t *hash)
+{
+    enum { SKIPPED = ENGRAM_LATE_SETS + 2 };
+    const struct engram_cells_place *place = &cells->place;
+    uint64_t skipped[SKIPPED][2] = {{place->offset, place->offset + place->rows * place->row_bytes},
+                                    {place->mark_at, place->mark_at + ENGRAM_MARK_LENGTH}};
+    struct hashing *hashing;
+    for (int i = 0; i < ENGRAM_LATE_SETS; i++) {
+        skipped[2 + i][0] = place->late_at[i];
+        skipped[2 + i][1] =
+            place->late_at[i] == 0 ? 0 : engram_saturating_add(place->late_at[i], late[i]);
+    }
+    enum engram_status status = start_hashing(cells, &hashing);
+    uint64_t at = 0;
+    while (status == ENGRAM_OK && at < place->bytes) {
+        uint64_t end = place->bytes;
+        uint64_t next = place->bytes;
+        for (int i = 0; i < SKIPPED; i++) { /* the first that ends behind `at` */
+            if (skipped[i][1] > at && skipped[i][0] < end && skipped[i][0] < skipped[i][1]) {
+                end = skipped[i][0] > at ? skipped[i][0] : at;
+                next = skipped[i][1];
+            }
+        }
+        status = hash_bytes(hashing, at, end);
+        at = next;
+    }
+    if (hashing != NULL) {
+        *hash = engram_hash_of(&hashing->chain);
+        free(hashing);
+    }
+    return status;
 }
 
 enum engram_status engram_cells_sync(struct engram_cells *cells)

@@ -68,6 +68,16 @@ enum engram_status engram_cells_write_late(struct engram_cells *cells, int which
 /* The hash of all cells (struct engram_hash_chain), once they are there. RESOURCE, IO. */
 enum engram_status engram_cells_hash(const struct engram_cells *cells, uint64_t *hash);
 
+/* The hash of bytes [first, first + bytes) of each of `count` rows. RESOURCE, IO. */
+enum engram_status engram_cells_hash_part(const struct engram_cells *cells, uint64_t row,
+                                          uint64_t count, uint64_t first, uint64_t bytes,
+                                          uint64_t *hash);
+
+/* The hash of everything in the file but the cells, the mark, and `late[i]` bytes of the dataset at
+ * place.late_at[i]: what is there from the start and stays. RESOURCE, IO. */
+enum engram_status engram_cells_hash_frame(const struct engram_cells *cells,
+                                           const uint64_t late[ENGRAM_LATE_SETS], uint64_t *hash);
+
 /* Reads whole rows. IO. */
 enum engram_status engram_cells_read(const struct engram_cells *cells, uint64_t row, uint64_t count,
                                      void *to);

@@ -338,6 +338,8 @@ static enum engram_status append_all(struct engram_job_state *job)
     struct engram_checkpoint *checkpoint = &job->checkpoint;
     struct engram_journal *journal = checkpoint->journal;
     const struct engram_log *log = &job->options->log;
+    const bool sealed = checkpoint->kind->seal != NULL;
+    unsigned char seal[ENGRAM_SEAL_BYTES];
     enum engram_status status = ENGRAM_OK;
     if (checkpoint->kind->save != NULL) {
         status = checkpoint->kind->save(job, journal);
@@ -352,8 +354,14 @@ static enum engram_status append_all(struct engram_job_state *job)
         const struct engram_unit *unit = &checkpoint->unsaved.units[i];
         const struct engram_record record = {.kind = ENGRAM_RECORD_DONE,
                                              .queries = {unit->queries[0], unit->queries[1]},
-                                             .base = {unit->base[0], unit->base[1]}};
-        status = engram_journal_append(journal, &record, NULL, 0);
+                                             .base = {unit->base[0], unit->base[1]},
+                                             .bytes = sealed ? sizeof seal : 0};
+        if (sealed) {
+            status = checkpoint->kind->seal(job, unit, seal);
+        }
+        if (status == ENGRAM_OK) {
+            status = engram_journal_append(journal, &record, seal, sealed ? sizeof seal : 0);
+        }
     }
     return status == ENGRAM_OK ? engram_journal_commit(journal) : status;
 }

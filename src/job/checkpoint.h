@@ -16,6 +16,8 @@
 
 struct engram_job_state;
 
+#define ENGRAM_SEAL_BYTES 8
+
 /* One kind of answer's share. */
 struct engram_checkpoint_kind {
     /* Takes over what the journal's records hold; job->done is loaded. NULL: nothing to do. */
@@ -23,6 +25,10 @@ struct engram_checkpoint_kind {
     /* Appends records for everything that job->done says is done and that the journal does not
      * hold yet. Not to be cancelled. NULL: nothing to do. */
     enum engram_status (*save)(struct engram_job_state *job, struct engram_journal *journal);
+    /* What the record of a unit that is done says of its answers where they are not in the journal.
+     * Comes after `save`. NULL: nothing. */
+    enum engram_status (*seal)(struct engram_job_state *job, const struct engram_unit *unit,
+                               unsigned char seal[ENGRAM_SEAL_BYTES]);
 };
 
 /* The fields of struct engram_job_state. */

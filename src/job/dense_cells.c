@@ -1,5 +1,6 @@
 /* The file of a dense answer's cells: made, found again, finished. Its place is in the journal; the
  * units that are done say which cells it holds. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -9,13 +10,15 @@
 #include "job/state.h"
 
 /* A place as a record's payload. */
-enum { PLACE_WORDS = 9, PLACE_BYTES = PLACE_WORDS * 8 + ENGRAM_MARK_LENGTH };
+enum { PLACE_WORDS = 10, PLACE_BYTES = PLACE_WORDS * 8 + ENGRAM_MARK_LENGTH };
 
-static void encode(const struct engram_cells_place *place, unsigned char bytes[PLACE_BYTES])
+/* The last word is the hash of what is in the file from the start. */
+static void encode(const struct engram_cells_place *place, uint64_t frame,
+                   unsigned char bytes[PLACE_BYTES])
 {
-    const uint64_t words[PLACE_WORDS] = {place->bytes,      place->offset,     place->rows,
-                                         place->row_bytes,  place->mark_at,    place->packed,
-                                         place->late_at[0], place->late_at[1], place->late_at[2]};
+    const uint64_t words[PLACE_WORDS] = {
+        place->bytes,  place->offset,     place->rows,       place->row_bytes,  place->mark_at,
+        place->packed, place->late_at[0], place->late_at[1], place->late_at[2], frame};
     for (size_t i = 0; i < PLACE_WORDS; i++) {
         engram_store64le(bytes + 8 * i, words[i]);
     }
@@ -73,6 +76,103 @@ static const struct engram_record *find(const struct engram_journal *journal,
     return NULL;
 }
 
+static enum engram_status hash_frame(const struct engram_job_state *job, uint64_t *hash)
+{
+    const bool late = job->inputs.shard[1] > 0;
+    const struct engram_content_hashes queries = engram_feed_query_content(job);
+    const uint64_t bytes[ENGRAM_LATE_SETS] = {
+        late ? (uint64_t)job->base_content.count * sizeof *job->base_content.grains : 0,
+        late ? (uint64_t)queries.count * sizeof *queries.grains : 0, late ? sizeof(uint64_t) : 0};
+    return engram_cells_hash_frame(&job->cells, bytes, hash);
+}
+
+/* The hash of a unit's cells as they are in the file. */
+static enum engram_status hash_unit(const struct engram_job_state *job,
+                                    const struct engram_unit *unit, uint64_t *hash)
+{
+    const uint64_t cell = job->inputs.float64 ? sizeof(double) : sizeof(float);
+    return engram_cells_hash_part(&job->cells,
+                                  (uint64_t)(unit->queries[0] - job->inputs.queries.first),
+                                  (uint64_t)(unit->queries[1] - unit->queries[0]),
+                                  (uint64_t)(unit->base[0] - job->inputs.base.first) * cell,
+                                  (uint64_t)(unit->base[1] - unit->base[0]) * cell, hash);
+}
+
+static bool lies_within(const struct engram_unit *unit, const struct engram_unit *all)
+{
+    return all->queries[0] <= unit->queries[0] && unit->queries[0] <= unit->queries[1] &&
+           unit->queries[1] <= all->queries[1] && all->base[0] <= unit->base[0] &&
+           unit->base[0] <= unit->base[1] && unit->base[1] <= all->base[1];
+}
+
+/* Whether the cells of a unit that was done are still those that were written. */
+static enum engram_status verify_unit(const struct engram_job_state *job,
+                                      const struct engram_journal *journal,
+                                      const struct engram_record *record,
+                                      const struct engram_unit *unit, bool *good)
+{
+    const struct engram_unit all = engram_units_all(job);
+    unsigned char word[ENGRAM_SEAL_BYTES];
+    uint64_t hash = 0;
+    *good = false;
+    if (record->bytes != sizeof word || !lies_within(unit, &all)) {
+        return ENGRAM_OK;
+    }
+    enum engram_status status = engram_journal_read(journal, record, 0, sizeof word, word);
+    if (status == ENGRAM_OK) {
+        status = hash_unit(job, unit, &hash);
+    }
+    *good = status == ENGRAM_OK && hash == engram_load64le(word);
+    return status;
+}
+
+/* Keeps of what is done the units whose cells are what they were. One that was found damaged may
+ * stay in the journal: once it is computed again its hash holds again. */
+static enum engram_status verify_units(struct engram_job_state *job,
+                                       const struct engram_journal *journal)
+{
+    enum engram_status status = ENGRAM_OK;
+    engram_done_free(&job->done);
+    for (size_t i = 0; status == ENGRAM_OK && i < engram_journal_count(journal); i++) {
+        const struct engram_record *record = engram_journal_record(journal, i);
+        const struct engram_unit unit = {.queries = {record->queries[0], record->queries[1]},
+                                         .base = {record->base[0], record->base[1]}};
+        bool good;
+        if (record->kind != ENGRAM_RECORD_DONE) {
+            continue;
+        }
+        status = verify_unit(job, journal, record, &unit, &good);
+        if (status == ENGRAM_OK && good) {
+            status = engram_done_add(&job->done, &unit, &job->options->log);
+        } else if (status == ENGRAM_OK) {
+            engram_logf(&job->options->log, ENGRAM_LOG_WARNING,
+                        "%s: values found by an earlier run are damaged: queries %" PRId64
+                        " to %" PRId64 ", base rows %" PRId64 " to %" PRId64
+                        "; they are computed again",
+                        job->options->output, unit.queries[0], unit.queries[1] - 1, unit.base[0],
+                        unit.base[1] - 1);
+        }
+    }
+    return status;
+}
+
+/* The file is there: whether its frame is what it was, and which of its units are. */
+static enum engram_status verify(struct engram_job_state *job, const struct engram_journal *journal,
+                                 uint64_t frame, bool *found)
+{
+    uint64_t hash = 0;
+    enum engram_status status = hash_frame(job, &hash);
+    if (status != ENGRAM_OK) {
+        return status;
+    }
+    if (hash != frame) {
+        *found = false;
+        engram_cells_close(&job->cells, true);
+        return ENGRAM_OK;
+    }
+    return verify_units(job, journal);
+}
+
 static enum engram_status load(struct engram_job_state *job, struct engram_journal *journal)
 {
     const struct engram_record *record = find(journal, ENGRAM_RECORD_CELLS, PLACE_BYTES);
@@ -92,6 +192,10 @@ static enum engram_status load(struct engram_job_state *job, struct engram_journ
         status = engram_cells_open(job->options->output, job->options->force, &place,
                                    state != NULL ? digest : NULL, &job->options->log, &job->cells,
                                    &found);
+    }
+    if (status == ENGRAM_OK && found) {
+        status =
+            verify(job, journal, engram_load64le(bytes + (size_t)8 * (PLACE_WORDS - 1)), &found);
     }
     if (status == ENGRAM_OK && !found && job->done.count > 0) {
         engram_logf(&job->options->log, ENGRAM_LOG_WARNING,
@@ -113,7 +217,17 @@ static enum engram_status save(struct engram_job_state *job, struct engram_journ
                                                                    : engram_cells_sync(&job->cells);
 }
 
-static const struct engram_checkpoint_kind CHECKPOINT = {load, save};
+/* What a unit's record says of it: the hash of its cells, read back. */
+static enum engram_status seal(struct engram_job_state *job, const struct engram_unit *unit,
+                               unsigned char word[ENGRAM_SEAL_BYTES])
+{
+    uint64_t hash = 0;
+    enum engram_status status = hash_unit(job, unit, &hash);
+    engram_store64le(word, hash);
+    return status;
+}
+
+static const struct engram_checkpoint_kind CHECKPOINT = {load, save, seal};
 
 /* Appends a small record and commits it. */
 static enum engram_status tell_journal(struct engram_job_state *job, enum engram_record_kind kind,
@@ -145,8 +259,12 @@ static enum engram_status make_cells(struct engram_job_state *job)
         const struct engram_publish_options options = engram_job_publish_options(job, mark);
         status = engram_publish_cells(&job->inputs, &options, &job->cells);
     }
+    uint64_t frame = 0;
     if (status == ENGRAM_OK) {
-        encode(&job->cells.place, bytes);
+        status = hash_frame(job, &frame);
+    }
+    if (status == ENGRAM_OK) {
+        encode(&job->cells.place, frame, bytes);
         status = tell_journal(job, ENGRAM_RECORD_CELLS, bytes, sizeof bytes);
     }
     return status;

@@ -18,7 +18,7 @@ static enum engram_status save(struct engram_job_state *job, struct engram_journ
     return engram_parts_save(&job->answers.parts, &job->checkpoint.unsaved, &job->done, journal);
 }
 
-static const struct engram_checkpoint_kind CHECKPOINT = {load, save};
+static const struct engram_checkpoint_kind CHECKPOINT = {.load = load, .save = save};
 
 /* What is known of a unit's queries from other base rows, to tighten the search; all zero when
  * nothing is. */

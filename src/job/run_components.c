@@ -124,7 +124,7 @@ static enum engram_status load(struct engram_job_state *job, struct engram_journ
     return status;
 }
 
-static const struct engram_checkpoint_kind CHECKPOINT = {load, save};
+static const struct engram_checkpoint_kind CHECKPOINT = {.load = load, .save = save};
 
 /* ---- search */
 

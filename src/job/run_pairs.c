@@ -32,7 +32,7 @@ static enum engram_status save(struct engram_job_state *job, struct engram_journ
     return engram_spool_save(job->answers.spool);
 }
 
-static const struct engram_checkpoint_kind CHECKPOINT = {load, save};
+static const struct engram_checkpoint_kind CHECKPOINT = {.load = load, .save = save};
 
 static enum engram_status answer(struct engram_job_state *job,
                                  const struct engram_prepared *prepared, int64_t base_first_row,
