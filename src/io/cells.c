@@ -207,6 +207,7 @@ enum engram_status engram_cells_read(const struct engram_cells *cells, uint64_t 
 /* What hashing reads into. */
 struct hashing {
     const struct engram_cells *cells;
+    int fd;
     struct engram_hash_chain chain;
     unsigned char block[HASH_BYTES];
 };
@@ -218,7 +219,21 @@ static enum engram_status start_hashing(const struct engram_cells *cells, struct
         return engram_fail(&cells->log, ENGRAM_ERR_RESOURCE, "out of memory");
     }
     (*hashing)->cells = cells;
+    /* Closed where it could not be published. */
+    (*hashing)->fd = cells->file.fd >= 0
+                         ? cells->file.fd
+                         : open(cells->file.path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     return ENGRAM_OK;
+}
+
+static uint64_t end_hashing(struct hashing *hashing)
+{
+    uint64_t hash = engram_hash_of(&hashing->chain);
+    if (hashing->fd >= 0 && hashing->fd != hashing->cells->file.fd) {
+        (void)close(hashing->fd);
+    }
+    free(hashing);
+    return hash;
 }
 
 /* Bytes [first, last) of the file. */
@@ -227,7 +242,7 @@ static enum engram_status hash_bytes(struct hashing *hashing, uint64_t first, ui
     const struct engram_cells *cells = hashing->cells;
     for (uint64_t at = first; at < last; at += HASH_BYTES) {
         size_t size = last - at < HASH_BYTES ? (size_t)(last - at) : HASH_BYTES;
-        if (!engram_read_at(cells->file.fd, hashing->block, size, (off_t)at)) {
+        if (!engram_read_at(hashing->fd, hashing->block, size, (off_t)at)) {
             return engram_fail(&cells->log, ENGRAM_ERR_IO, "%s: cannot be read: %s",
                                cells->file.path, strerror(errno));
         }
@@ -260,8 +275,7 @@ enum engram_status engram_cells_hash_part(const struct engram_cells *cells, uint
         uint64_t at = start + r * place->row_bytes;
         status = hash_bytes(hashing, at, at + bytes);
     }
-    *hash = engram_hash_of(&hashing->chain);
-    free(hashing);
+    *hash = end_hashing(hashing);
     return status;
 }
 
@@ -298,8 +312,7 @@ enum engram_status engram_cells_hash_frame(const struct engram_cells *cells,
         at = next;
     }
     if (hashing != NULL) {
-        *hash = engram_hash_of(&hashing->chain);
-        free(hashing);
+        *hash = end_hashing(hashing);
     }
     return status;
 }

@@ -130,10 +130,14 @@ def test_stopped(t):
     """SIGTERM: saved, 75, and the next run goes on."""
     for name, arguments in KINDS.items():
         job = Job(t, arguments)
-        process = job.start(*SLOW)
-        t.require(job.until_saved(process), f"{name}: too fast")
-        process.send_signal(signal.SIGTERM)
-        err = process.communicate(timeout=60)[1]
+        for _ in range(10):  # on a busy machine the signal may come after the end
+            process = job.start(*SLOW)
+            if job.until_saved(process):
+                process.send_signal(signal.SIGTERM)
+            err = process.communicate(timeout=60)[1]
+            if process.returncode != 0:
+                break
+            job.out.unlink()
         t.check(process.returncode == 75, f"{name}: exit {process.returncode}: {err}")
         t.check("out.h5.checkpoint" in job.left() and len(job.left()) == 2,
                 f"{name}: left {job.left()}")
