@@ -15,6 +15,7 @@
 #include "io/h5.h"
 #include "io/memory.h"
 #include "io/source_internal.h"
+#include "io/virtual_read.h"
 
 enum engram_dtype engram_source_dtype(const struct engram_dataset_info *dataset)
 {
@@ -278,12 +279,12 @@ static void close_handles(struct engram_source *source)
     engram_h5_close(&source->memory_type);
     engram_h5_close(&source->file_space);
     engram_h5_close(&source->dataset);
-    for (size_t i = 0; i < source->origin_count; i++) {
-        engram_h5_close(&source->origins[i]);
+    for (size_t i = 0; i < source->part_count; i++) {
+        engram_virtual_part_close(&source->parts[i]);
     }
-    free(source->origins);
-    source->origins = NULL;
-    source->origin_count = 0;
+    free(source->parts);
+    source->parts = NULL;
+    source->part_count = 0;
     engram_h5_close(&source->file);
 }
 

@@ -7,6 +7,7 @@
 #include "io/h5.h"
 #include "io/h5read.h"
 #include "io/source_internal.h"
+#include "io/virtual_read.h"
 
 #define FAIL ENGRAM_SOURCE_FAIL
 
@@ -39,8 +40,10 @@ bool engram_h5_fetch(const struct engram_source *source, const hsize_t start[2],
     }
     return memory_space >= 0 &&
            H5Sselect_hyperslab(source->file_space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
-           engram_h5_read(source->dataset, source->memory_type, memory_space, source->file_space,
-                          to) >= 0;
+           (source->parts != NULL
+                ? engram_virtual_read(source, start[0], count[0], memory_space, to)
+                : engram_h5_read(source->dataset, source->memory_type, memory_space,
+                                 source->file_space, to) >= 0);
 }
 
 static bool fetch(const struct engram_source *source, int64_t first, int64_t rows, void *to)

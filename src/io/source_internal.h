@@ -37,6 +37,8 @@ struct engram_ahead {
     bool refused;       /* it was tried to get memory and threads for it */
 };
 
+struct engram_virtual_part;
+
 struct engram_source {
     struct engram_source_options options; /* its log is engram_source_log */
     struct engram_log log;                /* the caller's */
@@ -50,8 +52,8 @@ struct engram_source {
     hid_t file;
     hid_t dataset;
     hid_t file_space;
-    hid_t *origins; /* VIRTUAL: its source datasets and their files, held open */
-    size_t origin_count;
+    struct engram_virtual_part *parts; /* VIRTUAL: its sources, held open */
+    size_t part_count;
     hid_t memory_type;  /* as H5Dread delivers: stored type in native order, or the slab's */
     size_t memory_row;  /* bytes of a row of it; a member is one element for a whole row */
     int fd;             /* HDF5's own; -1 when it reads by other means than system calls */

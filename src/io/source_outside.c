@@ -13,6 +13,7 @@
 #include "io/h5.h"
 #include "io/objheader.h"
 #include "io/source_internal.h"
+#include "io/virtual_read.h"
 
 #define FAIL ENGRAM_SOURCE_FAIL
 #define NAME_LIMIT 4096
@@ -143,20 +144,15 @@ static uint64_t row_bytes(hid_t dataset, const hsize_t dims[], int rank)
     return bytes;
 }
 
-/* What stays open is found again in memory when HDF5 opens it to read: a file that can no longer be
- * opened then (removed, unreadable for a moment, one descriptor too many) would count as missing.
- */
-static void hold(struct engram_source *source, hid_t *id)
-{
-    source->origins[source->origin_count++] = *id;
-    *id = -1;
-}
-
 /* The dataset behind one mapping of so many elements: there, large enough, stored as itself,
- * readable. It stays open. */
-static enum engram_status check_origin(struct engram_source *source, hid_t file, const char *name,
-                                       const char *path, hid_t selection, hssize_t elements)
+ * readable. It stays open: what is read is what was looked at, and a file that can no longer be
+ * opened (removed, one descriptor too many) is no matter. */
+static enum engram_status check_origin(struct engram_source *source,
+                                       struct engram_virtual_part *part, hid_t file,
+                                       const char *name, const char *path, hid_t selection,
+                                       hid_t target)
 {
+    const hssize_t elements = H5Sget_select_npoints(target);
     hsize_t dims[H5S_MAX_RANK];
     hsize_t start[H5S_MAX_RANK];
     hsize_t end[H5S_MAX_RANK];
@@ -208,8 +204,12 @@ static enum engram_status check_origin(struct engram_source *source, hid_t file,
     };
     enum engram_status status = engram_h5_check_claim(&claim);
     status = status == ENGRAM_OK ? engram_source_check_filters(source, creation) : status;
+    if (status == ENGRAM_OK && !engram_virtual_part_select(part, selection, space, target)) {
+        status = engram_source_h5_failure(source, "its mapping cannot be followed");
+    }
     if (status == ENGRAM_OK) {
-        hold(source, &dataset);
+        part->dataset = dataset;
+        dataset = -1;
     }
     return status;
 }
@@ -228,8 +228,10 @@ static enum engram_status check_mapping(struct engram_source *source, hid_t crea
     ENGRAM_H5_HANDLE hid_t selection = H5Pget_virtual_srcspace(creation, index);
     ENGRAM_H5_HANDLE hid_t target = H5Pget_virtual_vspace(creation, index);
     hssize_t elements = target < 0 ? -1 : H5Sget_select_npoints(target);
-    ENGRAM_H5_HANDLE hid_t other = -1;
+    struct engram_virtual_part *part = &source->parts[source->part_count];
 
+    *part = (struct engram_virtual_part){.file = -1, .dataset = -1, .from = -1, .to = -1};
+    source->part_count++;
     *mapped = engram_saturating_add(*mapped, elements > 0 ? (uint64_t)elements : 0);
     if (selection < 0 ||
         H5Pget_virtual_filename(creation, index, file_name, sizeof file_name) < 0 ||
@@ -237,7 +239,7 @@ static enum engram_status check_mapping(struct engram_source *source, hid_t crea
         return engram_source_h5_failure(source, "its sources cannot be listed");
     }
     if (strcmp(file_name, ".") == 0 && !is_pattern(name)) {
-        return check_origin(source, source->file, name, source->path, selection, elements);
+        return check_origin(source, part, source->file, name, source->path, selection, target);
     }
     if (!source->options.allow_external) {
         return not_allowed(source, "is virtual, with sources in other files", file_name);
@@ -252,12 +254,9 @@ static enum engram_status check_mapping(struct engram_source *source, hid_t crea
     if (path == NULL) {
         return FAIL(source, ENGRAM_ERR_NO_INPUT, "its source file %s is not there", file_name);
     }
-    enum engram_status status = engram_h5_open(path, &source->options.log, &other);
+    enum engram_status status = engram_h5_open(path, &source->options.log, &part->file);
     if (status == ENGRAM_OK) {
-        status = check_origin(source, other, name, path, selection, elements);
-    }
-    if (status == ENGRAM_OK) {
-        hold(source, &other);
+        status = check_origin(source, part, part->file, name, path, selection, target);
     }
     free(path);
     return status;
@@ -274,8 +273,8 @@ enum engram_status engram_source_check_virtual(struct engram_source *source, hid
     if (H5Pget_virtual_count(creation, &count) < 0) {
         return engram_source_h5_failure(source, "its sources cannot be listed");
     }
-    source->origins = reallocarray(NULL, count + 1, 2 * sizeof *source->origins);
-    if (source->origins == NULL) {
+    source->parts = reallocarray(NULL, count + 1, sizeof *source->parts);
+    if (source->parts == NULL) {
         return FAIL(source, ENGRAM_ERR_RESOURCE, "not enough memory for its %zu sources", count);
     }
     for (size_t i = 0; status == ENGRAM_OK && i < count; i++) {
