@@ -91,7 +91,7 @@ static enum engram_status check_header(const struct engram_journal *journal)
     uint64_t length = engram_load64le(bytes + 16);
     if (engram_load64le(bytes + HEADER_SUM) != engram_hash64(bytes, HEADER_SUM, 0) ||
         length > IDENTITY_MAX) {
-        return engram_journal_refuse(journal, "is a damaged checkpoint");
+        return engram_journal_is_damaged(journal);
     }
     if (length != strlen(journal->identity) ||
         memcmp(bytes + IDENTITY, journal->identity, length) != 0) {
@@ -279,6 +279,11 @@ enum engram_status engram_journal_open(const struct engram_journal_options *opti
 }
 
 /* ---- reading */
+
+enum engram_status engram_journal_is_damaged(const struct engram_journal *journal)
+{
+    return engram_journal_refuse(journal, "is a damaged checkpoint");
+}
 
 size_t engram_journal_count(const struct engram_journal *journal)
 {

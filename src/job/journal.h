@@ -74,6 +74,9 @@ enum engram_status engram_journal_read(const struct engram_journal *journal,
                                        const struct engram_record *record, uint64_t first,
                                        size_t bytes, void *to);
 
+/* What a caller says of a record that is whole, but makes no sense: CANT_CREATE, logged. */
+enum engram_status engram_journal_is_damaged(const struct engram_journal *journal);
+
 /* Appends a record; `record->offset` is ignored. A payload may come in pieces: `bytes` of it now,
  * the rest by engram_journal_more. On failure (IO: disk full, the message says so) the file holds
  * what it held before. */

@@ -177,7 +177,7 @@ enum engram_status engram_journal_scan(struct engram_journal *journal)
         at += engram_record_span(&record);
     }
     if (status == ENGRAM_OK && at < journal->owner.committed) {
-        return engram_journal_refuse(journal, "is a damaged checkpoint");
+        return engram_journal_is_damaged(journal);
     }
     journal->end = at;
     if (status == ENGRAM_OK && ftruncate(journal->fd, (off_t)at) != 0) {

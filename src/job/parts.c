@@ -103,7 +103,12 @@ static enum engram_status merge_record(const struct engram_parts *parts,
     }
     enum engram_status status = engram_journal_read(parts->journal, record, 0, size, bytes);
     if (status == ENGRAM_OK) {
-        status = engram_partial_deserialize(bytes, size, &parts->log, &saved);
+        const struct engram_log quiet = {NULL, NULL};
+        status = engram_partial_deserialize(bytes, size, &quiet, &saved);
+        if (status == ENGRAM_ERR_RESOURCE) {
+            (void)engram_fail(&parts->log, status, "not enough memory to read the checkpoint");
+        }
+        status = status == ENGRAM_ERR_DATA ? engram_journal_is_damaged(parts->journal) : status;
     }
     free(bytes);
     if (status != ENGRAM_OK) {

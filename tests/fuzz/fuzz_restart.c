@@ -323,8 +323,8 @@ static size_t change(uint8_t *data, size_t size, struct fuzz_input *what)
 }
 
 /* Puts the files there, the journal damaged; whether in a way that checksums do not show. The
- * values of a dense answer lie in a file of their own, in which nothing tells whether they are
- * still the same. */
+ * values of a dense answer lie in a file of their own, which stays as it is: test_dense_damage.py
+ * damages that. */
 static bool put_files(const struct file left[FILES], struct fuzz_input *what)
 {
     static uint8_t room[FILE_MAX];
