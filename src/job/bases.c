@@ -124,8 +124,10 @@ static enum engram_status read_list(struct engram_bases *bases, const char *path
             status = append_line(bases, path, start, log);
         }
     }
-    if (status == ENGRAM_OK && ferror(stream)) {
-        status = engram_fail(log, ENGRAM_ERR_IO, "--base @%s: cannot be read", path);
+    if (status == ENGRAM_OK && !feof(stream)) { /* it ends only where the file does */
+        status = ferror(stream)
+                     ? engram_fail(log, ENGRAM_ERR_IO, "--base @%s: cannot be read", path)
+                     : engram_fail(log, ENGRAM_ERR_RESOURCE, "--base @%s: not enough memory", path);
     }
     free(line);
     (void)fclose(stream);
