@@ -284,32 +284,46 @@ enum engram_status engram_cells_hash(const struct engram_cells *cells, uint64_t 
     return engram_cells_hash_part(cells, 0, cells->place.rows, 0, cells->place.row_bytes, hash);
 }
 
+/* Bytes of the file, half-open. */
+struct span {
+    uint64_t first;
+    uint64_t end;
+};
+
+/* The first of `count` spans that has bytes from `at` on; at the end of the file when none has. */
+static struct span next_skipped(const struct span *spans, int count, uint64_t at, uint64_t bytes)
+{
+    struct span next = {bytes, bytes};
+    for (int i = 0; i < count; i++) {
+        const struct span *span = &spans[i];
+        if (span->first < span->end && span->end > at && span->first < next.first) {
+            next = *span;
+        }
+    }
+    return next;
+}
+
 enum engram_status engram_cells_hash_frame(const struct engram_cells *cells,
                                            const uint64_t late[ENGRAM_LATE_SETS], uint64_t *hash)
 {
     enum { SKIPPED = ENGRAM_LATE_SETS + 2 };
     const struct engram_cells_place *place = &cells->place;
-    uint64_t skipped[SKIPPED][2] = {{place->offset, place->offset + place->rows * place->row_bytes},
+    struct span skipped[SKIPPED] = {{place->offset, place->offset + place->rows * place->row_bytes},
                                     {place->mark_at, place->mark_at + ENGRAM_MARK_LENGTH}};
     struct hashing *hashing;
     for (int i = 0; i < ENGRAM_LATE_SETS; i++) {
-        skipped[2 + i][0] = place->late_at[i];
-        skipped[2 + i][1] =
-            place->late_at[i] == 0 ? 0 : engram_saturating_add(place->late_at[i], late[i]);
+        uint64_t first = place->late_at[i];
+        uint64_t end = first == 0 ? 0 : engram_saturating_add(first, late[i]);
+        skipped[2 + i] = (struct span){first, end};
     }
     enum engram_status status = start_hashing(cells, &hashing);
     uint64_t at = 0;
     while (status == ENGRAM_OK && at < place->bytes) {
-        uint64_t end = place->bytes;
-        uint64_t next = place->bytes;
-        for (int i = 0; i < SKIPPED; i++) { /* the first that ends behind `at` */
-            if (skipped[i][1] > at && skipped[i][0] < end && skipped[i][0] < skipped[i][1]) {
-                end = skipped[i][0] > at ? skipped[i][0] : at;
-                next = skipped[i][1];
-            }
+        struct span next = next_skipped(skipped, SKIPPED, at, place->bytes);
+        if (next.first > at) {
+            status = hash_bytes(hashing, at, next.first);
         }
-        status = hash_bytes(hashing, at, end);
-        at = next;
+        at = next.end;
     }
     if (hashing != NULL) {
         *hash = end_hashing(hashing);
