@@ -192,8 +192,9 @@ static bool unpack(struct look *look, const unsigned char *at, size_t size, uint
             }
             continue;
         }
-        if (!engram_trusting_is_whole(&look->trusting, at, size)) {
-            return complain(look, "a chunk does not hold what its filter needs");
+        const char *damage = engram_trusting_damage(&look->trusting, at, size);
+        if (damage != NULL) {
+            return complain(look, damage);
         }
         /* What it gives is of the right size; a shuffle leaves it at that, others make no sense. */
         size = look->chunk_bytes;
@@ -265,16 +266,8 @@ static bool check_chunks(struct look *look)
 }
 
 /* Whether the chunks that hold the selection are whole, as far as that can be told. */
-static bool are_whole(struct look *look, hid_t selection)
+static bool are_whole(struct look *look, hid_t creation, hid_t space)
 {
-    ENGRAM_H5_HANDLE hid_t creation = H5Dget_create_plist(look->dataset);
-    ENGRAM_H5_HANDLE hid_t all =
-        selection == H5S_ALL ? H5Dget_space(look->dataset) : H5I_INVALID_HID;
-    hid_t space = selection == H5S_ALL ? all : selection;
-
-    if (creation < 0 || space < 0) {
-        return hdf5_failed(look);
-    }
     if (H5Pget_layout(creation) != H5D_CHUNKED || H5Sget_select_npoints(space) <= 0) {
         return true;
     }
@@ -292,11 +285,38 @@ static bool are_whole(struct look *look, hid_t selection)
     return check_chunks(look);
 }
 
+int engram_h5_leaves_elements(hid_t creation)
+{
+    H5D_fill_value_t defined = H5D_FILL_VALUE_ERROR;
+    H5D_fill_time_t when = H5D_FILL_TIME_ERROR;
+
+    if (H5Pfill_value_defined(creation, &defined) < 0 || H5Pget_fill_time(creation, &when) < 0) {
+        return -1;
+    }
+    return defined == H5D_FILL_VALUE_UNDEFINED || when == H5D_FILL_TIME_NEVER;
+}
+
+/* Zeros where H5Dread may leave elements alone. `space`: of `to`. */
+static bool clear_left(struct look *look, hid_t creation, hid_t memory_type, hid_t space, void *to)
+{
+    int left = engram_h5_leaves_elements(creation);
+
+    return left == 0 || (left > 0 && H5Dfill(NULL, memory_type, to, memory_type, space) >= 0) ||
+           hdf5_failed(look);
+}
+
 herr_t engram_h5_read(hid_t dataset, hid_t memory_type, hid_t memory_space, hid_t file_space,
                       void *to)
 {
     struct look look = {.dataset = dataset};
-    bool whole = are_whole(&look, file_space);
+    ENGRAM_H5_HANDLE hid_t creation = H5Dget_create_plist(dataset);
+    ENGRAM_H5_HANDLE hid_t all = file_space == H5S_ALL ? H5Dget_space(dataset) : H5I_INVALID_HID;
+    hid_t selection = file_space == H5S_ALL ? all : file_space;
+    bool whole = creation < 0 || selection < 0
+                     ? hdf5_failed(&look)
+                     : are_whole(&look, creation, selection) &&
+                           clear_left(&look, creation, memory_type,
+                                      memory_space == H5S_ALL ? selection : memory_space, to);
 
     engram_inflater_free(look.inflater);
     free(look.work[0]);

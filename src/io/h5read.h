@@ -10,7 +10,12 @@
 
 #include <hdf5.h>
 
-/* As H5Dread; negative also for a chunk that is not whole, with a message on HDF5's error stack. */
+/* Whether H5Dread leaves elements that were never written as they are in memory: the dataset says
+ * that it has no fill value, or that it is not to be used. Negative: HDF5 failed. */
+int engram_h5_leaves_elements(hid_t creation);
+
+/* As H5Dread, but for elements that it would leave: they are zero. Negative also for a chunk that
+ * is not whole, with a message on HDF5's error stack. */
 herr_t engram_h5_read(hid_t dataset, hid_t memory_type, hid_t memory_space, hid_t file_space,
                       void *to);
 

@@ -33,11 +33,6 @@ bool engram_h5_fetch(const struct engram_source *source, const hsize_t start[2],
 
     /* A member is one element; no product overflows: the memory is there. */
     engram_reading_bytes((uint64_t)count[0] * source->memory_row);
-    if (source->may_be_left) {
-        size_t row = source->member != NULL ? source->memory_row
-                                            : (size_t)count[1] * H5Tget_size(source->memory_type);
-        memset(to, 0, (size_t)count[0] * row);
-    }
     return memory_space >= 0 &&
            H5Sselect_hyperslab(source->file_space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
            (source->parts != NULL

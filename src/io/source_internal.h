@@ -62,8 +62,7 @@ struct engram_source {
     struct engram_h5_type type;
     struct engram_stored stored; /* not for CUSTOM floats */
     enum engram_dtype slab_dtype;
-    bool direct;      /* H5Dread writes into the slab, nothing is left to widen */
-    bool may_be_left; /* H5Dread may leave elements alone: without a fill value */
+    bool direct; /* H5Dread writes into the slab, nothing is left to widen */
     int64_t all_rows;
     int64_t dim;
     int64_t next;      /* dataset row */

@@ -11,6 +11,7 @@
 #include "io/describe.h"
 #include "io/h5.h"
 #include "io/h5pipeline.h"
+#include "io/h5read.h"
 #include "io/member.h"
 #include "io/source_internal.h"
 
@@ -197,16 +198,17 @@ static enum engram_status choose_way(struct engram_source *source,
  * that there is none. */
 static enum engram_status read_fill(struct engram_source *source, hid_t creation)
 {
-    H5D_fill_value_t defined = H5D_FILL_VALUE_ERROR;
-    H5D_fill_time_t when = H5D_FILL_TIME_ERROR;
     _Alignas(8) unsigned char value[8] = {0};
 
-    if (H5Pfill_value_defined(creation, &defined) < 0 || H5Pget_fill_time(creation, &when) < 0) {
-        return h5_failure(source, "its fill value cannot be read");
-    }
-    source->may_be_left = defined == H5D_FILL_VALUE_UNDEFINED || when == H5D_FILL_TIME_NEVER;
-    if (source->may_be_left || source->way != ENGRAM_WAY_CHUNKS) {
+    if (source->way != ENGRAM_WAY_CHUNKS) {
         return ENGRAM_OK;
+    }
+    int left = engram_h5_leaves_elements(creation);
+    if (left > 0) {
+        return ENGRAM_OK;
+    }
+    if (left < 0) {
+        return h5_failure(source, "its fill value cannot be read");
     }
     if (H5Pget_fill_value(creation, source->memory_type, value) < 0) {
         return h5_failure(source, "its fill value cannot be read");

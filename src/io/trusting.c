@@ -11,6 +11,9 @@
 /* ---- scale-offset: a chunk begins with the bits of an element, the size of the smallest value,
  * and that value in 16 bytes */
 
+static const char short_chunk[] = "a chunk does not hold what its filter needs";
+static const char no_memory[] = "memory allocation failed";
+
 static bool scaleoffset_is_whole(const struct engram_trusting *filter, const unsigned char *packed,
                                  size_t size)
 {
@@ -98,21 +101,22 @@ struct szip_parameters { /* SZ_com_t of szlib.h */
 typedef int szip_unpack(void *to, size_t *to_size, const void *from, size_t from_size,
                         struct szip_parameters *parameters);
 
-static bool szip_is_whole(const struct engram_trusting *filter, const unsigned char *packed,
-                          size_t size)
+static const char *szip_damage(const struct engram_trusting *filter, const unsigned char *packed,
+                               size_t size)
 {
     enum { OPTIONS, PIXELS_PER_BLOCK, BITS_PER_PIXEL, PIXELS_PER_SCANLINE, VALUES, HEADER = 4 };
-    union { /* C knows no cast from one to the other */
+    enum { NO_MEMORY = -4 }; /* AEC_MEM_ERROR of libaec.h */
+    union {                  /* C knows no cast from one to the other */
         void *symbol;
         szip_unpack *call;
     } unpack;
 
     if (filter->count < VALUES || size < HEADER || engram_load32le(packed) != filter->chunk_bytes) {
-        return false;
+        return short_chunk;
     }
     unpack.symbol = dlsym(RTLD_DEFAULT, "SZ_BufftoBuffDecompress");
     if (unpack.symbol == NULL) {
-        return true;
+        return NULL;
     }
     struct szip_parameters parameters = {
         .options = (int)filter->values[OPTIONS],
@@ -122,11 +126,15 @@ static bool szip_is_whole(const struct engram_trusting *filter, const unsigned c
     };
     size_t got = filter->chunk_bytes;
     void *to = malloc(got);
-    bool whole = to != NULL &&
-                 unpack.call(to, &got, packed + HEADER, size - HEADER, &parameters) == 0 &&
-                 got == filter->chunk_bytes;
+    if (to == NULL) {
+        return no_memory;
+    }
+    int code = unpack.call(to, &got, packed + HEADER, size - HEADER, &parameters);
     free(to);
-    return whole;
+    if (code == NO_MEMORY) {
+        return no_memory;
+    }
+    return code == 0 && got == filter->chunk_bytes ? NULL : short_chunk;
 }
 
 bool engram_trusting_is_known(H5Z_filter_t filter)
@@ -149,15 +157,15 @@ bool engram_trusting_is_idle(const struct engram_trusting *filter)
     }
 }
 
-bool engram_trusting_is_whole(const struct engram_trusting *filter, const unsigned char *packed,
-                              size_t size)
+const char *engram_trusting_damage(const struct engram_trusting *filter,
+                                   const unsigned char *packed, size_t size)
 {
     switch (filter->filter) {
     case H5Z_FILTER_SCALEOFFSET:
-        return scaleoffset_is_whole(filter, packed, size);
+        return scaleoffset_is_whole(filter, packed, size) ? NULL : short_chunk;
     case H5Z_FILTER_NBIT:
-        return nbit_is_whole(filter, size);
+        return nbit_is_whole(filter, size) ? NULL : short_chunk;
     default:
-        return szip_is_whole(filter, packed, size);
+        return szip_damage(filter, packed, size);
     }
 }

@@ -25,9 +25,9 @@ bool engram_trusting_is_known(H5Z_filter_t filter);
 /* Whether it leaves every chunk as it is. */
 bool engram_trusting_is_idle(const struct engram_trusting *filter);
 
-/* Whether `size` bytes, as the filter gave them when it was applied, unpack to a whole chunk. False
- * also without memory. */
-bool engram_trusting_is_whole(const struct engram_trusting *filter, const unsigned char *packed,
-                              size_t size);
+/* Why `size` bytes, as the filter gave them when it was applied, do not unpack to a whole chunk
+ * (also want of memory, in words that engram_h5_read_status() knows); NULL: they do. */
+const char *engram_trusting_damage(const struct engram_trusting *filter,
+                                   const unsigned char *packed, size_t size);
 
 #endif

@@ -49,11 +49,10 @@ static bool fill(const struct engram_source *source, hid_t memory_space, void *t
     if (creation < 0 || H5Pfill_value_defined(creation, &defined) < 0) {
         return false;
     }
-    if (defined == H5D_FILL_VALUE_UNDEFINED) {
-        return true;
-    }
     unsigned char *value = calloc(1, H5Tget_size(source->memory_type));
-    bool done = value != NULL && H5Pget_fill_value(creation, source->memory_type, value) >= 0 &&
+    bool done = value != NULL &&
+                (defined == H5D_FILL_VALUE_UNDEFINED ||
+                 H5Pget_fill_value(creation, source->memory_type, value) >= 0) &&
                 H5Dfill(value, source->memory_type, to, source->memory_type, memory_space) >= 0;
     free(value);
     return done;

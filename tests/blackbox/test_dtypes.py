@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 
 import oracle
+import support
 
 TYPES = [
     order + kind
@@ -146,6 +147,65 @@ def test_never_written_chunks_and_fill_values(t):
         f.create_dataset("x", (20, 4), "<f8")
     rows = np.zeros((20, 4))
     t.exact("never written", [path], rows, rows, "l2", self_job=True)
+
+
+def never_filled(f, name, written, shape, chunks):
+    """A dataset of which only the first rows are written, and whose fill value is not to be used."""
+    create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    create.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    if chunks:
+        create.set_chunk(chunks)
+    kind = h5py.h5t.py_create(written.dtype, logical=True)
+    made = h5py.h5d.create(f.id, name.encode(), kind, h5py.h5s.create_simple(shape), create)
+    if len(written) > 0:
+        h5py.Dataset(made)[: len(written)] = written
+
+
+def never_and_zeros(t, written, chunked):
+    """Two files with the same values: in one of them zeros were never written."""
+    rows = t.gaussian(64, 6)
+    table = np.zeros(64, np.dtype([("v", np.float32, (6,)), ("k", np.int32)]))
+    table["v"] = rows
+    kept = {
+        "x": rows,
+        "d": rows.astype(np.float64),
+        "t": table,
+        "group": np.arange(64) % 5,
+        "subset": np.arange(64)[::-1],
+        "names": np.array([f"row {i}".encode() for i in range(64)]),
+    }
+    paths = t.path("never.h5"), t.path("zeros.h5")
+    with h5py.File(paths[0], "w") as never, h5py.File(paths[1], "w") as zeros:
+        never["full"] = zeros["full"] = rows
+        for name, data in kept.items():
+            chunks = (16, *data.shape[1:]) if chunked else None
+            never_filled(never, name, data[:written], data.shape, chunks)
+            zeros[name] = np.concatenate([data[:written], np.zeros_like(data[written:])])
+    return paths
+
+
+def test_never_filled(t):
+    """What was never written and is not to be filled is zero, not what lies in memory."""
+    ways = {
+        "x": ["--base", "x"],
+        "d": ["--base", "d"],
+        "t": ["--base", "t/v"],
+        "group": ["--base", "full", "--exclude-same", "group"],
+        "subset": ["--base", "full", "--subset", "subset"],
+        "names": ["--base", "full", "--ids", "names"],
+    }
+    for written, chunked in ((0, False), (0, True), (32, True)):
+        paths = never_and_zeros(t, written, chunked)
+        for name, arguments in ways.items():
+            want = None
+            for path, fill in itertools.product(paths, ("170", "85")):
+                env = {"MALLOC_PERTURB_": fill}
+                result = t.job("--metric", "l2", "-k", 3, *arguments, path, env=env)
+                got = [result.neighbors, result.distances, result.query_ids]
+                want = want or [part for part in got if part is not None]
+                got = [part for part in got if part is not None]
+                same = len(got) == len(want) and all(map(support.same_bits, got, want))
+                t.check(same, f"{name}: not as with zeros, {written} rows written")
 
 
 def test_chunk_with_skipped_filter(t):
