@@ -9,6 +9,11 @@
 void engram_leftover_add(const char *path);
 void engram_leftover_done(const char *path);
 
+/* The file `path` has its final name now. A program that crashes later may have found its memory
+ * overwritten before it wrote the file, so that is removed with the others. Copied; of the last one
+ * only. */
+void engram_leftover_published(const char *path);
+
 /* Removes them all. Async-signal-safe: for handlers. */
 void engram_leftover_remove(void);
 

@@ -130,7 +130,7 @@ __attribute__((noreturn)) static void tell_of_crash(int number, const char *name
         add_file(&message, file);
         add(&message,
             ": memory was found overwritten (abort) after the HDF5 library read this file; "
-            "the file is damaged (if h5dump reads all of it, please report this)");
+            "the file is damaged, or memory ran out (if neither, please report this)");
         say_and_end(&message, ENGRAM_ERR_DATA);
     }
     add(&message, "internal error (");

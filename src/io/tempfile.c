@@ -439,6 +439,7 @@ enum engram_status engram_tempfile_publish(struct engram_tempfile *file,
                    : engram_fail(log, create_status(errno), "%s: cannot create: %s", file->shown,
                                  strerror(errno));
     }
+    engram_leftover_published(file->target);
     int error = sync_folder(file);
     if (error != 0) {
         /* The file is complete under its name; only a crash of the machine could take it back. */

@@ -126,6 +126,12 @@ static void abortion(void)
     abort();
 }
 
+static void late_after_all(void)
+{
+    engram_leftover_published(leftover);
+    abort();
+}
+
 static void our_own(void)
 {
     {
@@ -227,10 +233,19 @@ static void test_leftovers(void **state)
     int fd = open(leftover, O_WRONLY | O_CREAT | O_EXCL, 0600);
     assert_true(fd >= 0);
     (void)close(fd);
+    assert_int_equal(run(early_abortion).code, 70);
+    assert_int_equal(access(leftover, F_OK), 0);
     engram_leftover_add("/nowhere/at/all");
     engram_leftover_done("/something else");
     struct ended ended = run(abortion);
     assert_int_equal(ended.code, 65);
+    assert_int_not_equal(access(leftover, F_OK), 0);
+
+    fd = open(leftover, O_WRONLY | O_CREAT | O_EXCL, 0600); /* one that has its name already */
+    assert_true(fd >= 0);
+    (void)close(fd);
+    ended = run(late_after_all);
+    assert_int_equal(ended.code, 70);
     assert_int_not_equal(access(leftover, F_OK), 0);
 }
 
