@@ -16,6 +16,7 @@ enum kind {
     TREE,
     LOCAL_HEAP,
     GLOBAL_HEAP,
+    MAPPING, /* of a virtual dataset: an object of the global heap */
     SYMBOLS,
     HEAP_HEADER, /* fractal heap */
     HEAP_BLOCK,
@@ -212,6 +213,27 @@ static void add_heap(struct image *image, size_t at)
     }
 }
 
+/* A global heap; of its objects those that end with their checksum. */
+static void add_global_heap(struct image *image, size_t at)
+{
+    uint64_t size = load(image, at + 8, 8);
+    uint64_t end = size < image->size - at ? at + size : image->size;
+
+    add(image, GLOBAL_HEAP, at, size, NOWHERE);
+    for (uint64_t object = at + 16; object + 16 <= end && load(image, object, 2) != 0;) {
+        uint64_t first = object + 16;
+        uint64_t bytes = load(image, object + 8, 8);
+        if (bytes > end - first) {
+            return;
+        }
+        if (bytes > 12 &&
+            load(image, first + bytes - 4, 4) == lookup3(image->data + first, (size_t)bytes - 4)) {
+            add(image, MAPPING, first, bytes, (int64_t)(first + bytes - 4));
+        }
+        object = first + (bytes + 7) / 8 * 8;
+    }
+}
+
 static void add_signed(struct image *image, size_t at)
 {
     if (is_at(image, at, "OHDR")) {
@@ -224,7 +246,7 @@ static void add_signed(struct image *image, size_t at)
     } else if (is_at(image, at, "SNOD")) {
         add_symbols(image, at);
     } else if (is_at(image, at, "GCOL")) {
-        add(image, GLOBAL_HEAP, at, load(image, at + 8, 8), NOWHERE);
+        add_global_heap(image, at);
     } else if (is_at(image, at, "FRHP")) {
         add_heap(image, at);
     } else if (is_at(image, at, "FHIB")) {

@@ -123,6 +123,48 @@ def storage(f):
     f.create_dataset("raw", shape=(2, 2), dtype="f4", external=[("raw.bin", 0, 16)])
 
 
+def virtual(f):
+    """Mappings by rows, blocks, points, and of other files."""
+    f.create_dataset("x", data=values(8, 3))
+    parts = f.create_dataset("packed", data=values(8, 3), chunks=(4, 3), compression=4)
+    rows = h5py.VirtualLayout(shape=(16, 3), dtype="f4")
+    rows[0:16:2] = h5py.VirtualSource(".", "x", shape=(8, 3))
+    rows[1:16:2] = h5py.VirtualSource(parts)
+    f.create_virtual_dataset("rows", rows, fillvalue=1.5)
+    columns = h5py.VirtualLayout(shape=(8, 4), dtype="f4")
+    columns[:, 1:3] = h5py.VirtualSource(".", "x", shape=(8, 3))[:, 0:2]
+    columns[2:4, 3] = h5py.VirtualSource("none.h5", "x", shape=(2,))
+    f.create_virtual_dataset("columns", columns)
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    chosen, source = h5py.h5s.create_simple((4, 3)), h5py.h5s.create_simple((8, 3))
+    for corner in (0, 0), (2, 1):
+        operator = h5py.h5s.SELECT_SET if corner == (0, 0) else h5py.h5s.SELECT_OR
+        for space in chosen, source:
+            space.select_hyperslab(corner, (1, 2), op=operator)
+    plist.set_virtual(chosen, b".", b"x", source)
+    h5py.h5d.create(f.id, b"blocks", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((4, 3)), plist)
+
+
+def packed(f):
+    """Filters that take from a chunk how much it gives, and datasets without a fill value."""
+    for name in "scaleoffset", "nbit", "szip", "never":
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_chunk((8, 4))
+        if name == "scaleoffset":
+            plist.set_scaleoffset(h5py.h5z.SO_INT, 0)
+        elif name == "nbit":
+            plist.set_filter(h5py.h5z.FILTER_NBIT, h5py.h5z.FLAG_MANDATORY, ())
+        elif name == "never":
+            plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        elif h5py.h5z.filter_avail(h5py.h5z.FILTER_SZIP):
+            plist.set_szip(h5py.h5z.SZIP_NN_OPTION_MASK, 8)
+        kind = h5py.h5t.STD_I32LE.copy()
+        kind.set_precision(20)
+        space = h5py.h5s.create_simple((24, 4))
+        made = h5py.Dataset(h5py.h5d.create(f.id, name.encode(), kind, space, plist))
+        made[:16] = values(16, 4, "i4")
+
+
 def many(f):
     """Links and attributes in the dense form, which has heaps and trees of its own."""
     group = f.create_group("g")
@@ -134,11 +176,34 @@ def many(f):
 
 def write_h5(folder):
     os.makedirs(folder, exist_ok=True)
-    for fill in [filters, chunk_indexes, types, ann, items, leaves, ids, anndata, links, storage, many]:
+    for fill in [filters, chunk_indexes, types, ann, items, leaves, ids, anndata, links, storage, virtual,
+                 packed, many]:
         for version in LAYOUTS:
             name = os.path.join(folder, "%s-%s.h5" % (fill.__name__, version))
             with h5py.File(name, "w", libver=version) as f:
                 fill(f)
+
+
+def write_objects(folder, files):
+    """Files, each with the address of one of its datasets, and mappings as they are stored."""
+    os.makedirs(folder, exist_ok=True)
+    everything = struct.pack("<IIQ", 3, 1, 0)
+    slab = struct.pack("<IIBII8Q", 2, 2, 1, 64, 2, 0, 0, 2, 1, 4, 3, 1, 1)
+    blocks = struct.pack("<IIQII4I", 2, 1, 24, 2, 1, 0, 0, 3, 2)
+    points = struct.pack("<IIQII4I", 1, 1, 24, 2, 2, 0, 0, 3, 2)
+    for name, pairs in {"slab": [(slab, everything)], "lists": [(blocks, points), (points, slab)]}.items():
+        mapping = struct.pack("<BQ", 0, len(pairs))
+        for source, target in pairs:
+            mapping += b"other.h5\0x\0" + source + target
+        put(folder, "mapping-" + name, bytes(9) + mapping + bytes(4))
+    for name in "storage", "virtual", "many":
+        for version in LAYOUTS:
+            path = os.path.join(files, "%s-%s.h5" % (name, version))
+            data = open(path, "rb").read()
+            with h5py.File(path, "r") as f:
+                for key in f:
+                    address = h5py.h5o.get_info(f.id, key.encode()).addr
+                    put(folder, "%s-%s-%s" % (name, version, key), struct.pack("<QB", address, 0) + data)
 
 
 def write_results(folder, command):
@@ -306,6 +371,7 @@ def main():
     if len(sys.argv) > 2:
         write_results(os.path.join(folder, "result"), os.path.abspath(sys.argv[2]))
         write_merges(os.path.join(folder, "merge"), os.path.abspath(sys.argv[2]))
+    write_objects(os.path.join(folder, "object"), os.path.join(folder, "h5"))
     write_options(os.path.join(folder, "options"))
     write_text(os.path.join(folder, "text"))
     write_codec(os.path.join(folder, "codec"))
