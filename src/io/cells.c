@@ -135,7 +135,7 @@ static void start_writing(int fd, uint64_t offset, uint64_t bytes)
 }
 
 static bool within(const struct engram_cells_place *place, uint64_t row, uint64_t count,
-                   uint64_t first, size_t bytes)
+                   uint64_t first, uint64_t bytes)
 {
     return row <= place->rows && count <= place->rows - row && first <= place->row_bytes &&
            bytes <= place->row_bytes - first;
@@ -259,8 +259,7 @@ enum engram_status engram_cells_hash_part(const struct engram_cells *cells, uint
     const bool whole = bytes == place->row_bytes;
     const uint64_t start = place->offset + row * place->row_bytes + first;
     struct hashing *hashing;
-    if (row > place->rows || count > place->rows - row || first > place->row_bytes ||
-        bytes > place->row_bytes - first) {
+    if (!within(place, row, count, first, bytes)) {
         return engram_fail(&cells->log, ENGRAM_ERR_INTERNAL, "%s: cells outside the matrix",
                            cells->file.shown);
     }

@@ -233,6 +233,71 @@ static void test_plain_cells(void **state)
     assert_int_equal(entries(false), 1);
 }
 
+/* Hashes of parts of a file; each sees the bytes that are its own, and no other. */
+struct hashes {
+    uint64_t whole; /* all cells */
+    uint64_t part;  /* bytes 1 to 3 of rows 1 and 2 */
+    uint64_t row;   /* row 3 */
+    uint64_t none;
+    uint64_t frame;
+};
+
+static struct hashes hash_all(const struct engram_cells *cells)
+{
+    const uint64_t late[ENGRAM_LATE_SETS] = {7, 0, 3};
+    struct hashes h;
+    assert_int_equal(engram_cells_hash(cells, &h.whole), ENGRAM_OK);
+    assert_int_equal(engram_cells_hash_part(cells, 1, 2, 1, 3, &h.part), ENGRAM_OK);
+    assert_int_equal(engram_cells_hash_part(cells, 3, 1, 0, 5, &h.row), ENGRAM_OK);
+    assert_int_equal(engram_cells_hash_part(cells, 4, 0, 5, 0, &h.none), ENGRAM_OK);
+    assert_int_equal(engram_cells_hash_frame(cells, late, &h.frame), ENGRAM_OK);
+    return h;
+}
+
+static void flip(int fd, off_t at)
+{
+    unsigned char byte;
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 0x10;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+}
+
+static void test_hashes(void **state)
+{
+    enum { CELLS = 4096, ROWS = 4, ROW = 5, END = CELLS + ROWS * ROW + 30 };
+    const int late[ENGRAM_LATE_SETS] = {CELLS - 9, 0, CELLS + ROWS * ROW}; /* against the cells */
+    struct engram_cells cells;
+    uint64_t hash = 0;
+    (void)state;
+    assert_int_equal(engram_cells_create(path, false, ROWS, ROW, MARK, &log_here, &cells),
+                     ENGRAM_OK);
+    assert_int_equal(ftruncate(cells.file.fd, END), 0);
+    cells.place.bytes = END;
+    for (int i = 0; i < ENGRAM_LATE_SETS; i++) {
+        cells.place.late_at[i] = (uint64_t)late[i];
+    }
+    const struct hashes was = hash_all(&cells);
+    for (int at = 0; at < END; at += at >= 64 && at < CELLS - 64 ? 61 : 1) {
+        const int row = (at - CELLS) / ROW;
+        const int column = (at - CELLS) % ROW;
+        const bool in_cells = at >= CELLS && row < ROWS;
+        const bool in_late =
+            (at >= late[0] && at < late[0] + 7) || (at >= late[2] && at < late[2] + 3);
+        flip(cells.file.fd, at);
+        const struct hashes is = hash_all(&cells);
+        flip(cells.file.fd, at);
+        assert_int_equal(is.whole != was.whole, in_cells);
+        assert_int_equal(is.part != was.part,
+                         in_cells && (row == 1 || row == 2) && column >= 1 && column <= 3);
+        assert_int_equal(is.row != was.row, in_cells && row == 3);
+        assert_int_equal(is.none, was.none);
+        assert_int_equal(is.frame != was.frame, !in_cells && !in_late && at >= ENGRAM_MARK_LENGTH);
+    }
+    assert_int_equal(engram_cells_hash_part(&cells, 3, 2, 0, 5, &hash), ENGRAM_ERR_INTERNAL);
+    assert_int_equal(engram_cells_hash_part(&cells, 0, 1, 3, 3, &hash), ENGRAM_ERR_INTERNAL);
+    engram_cells_close(&cells, false);
+}
+
 static void settle(struct engram_cells *cells)
 {
     const int64_t dims[2] = {3, 4};
@@ -322,6 +387,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_moved_away, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_name, setup, teardown),
         cmocka_unit_test_setup_teardown(test_plain_cells, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hashes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_settled_result, setup, teardown),
         cmocka_unit_test_setup_teardown(test_complete_but_not_renamed, setup, teardown),
     };
